@@ -1,0 +1,2 @@
+//! The `elbow-agent` binary.
+fn main() {}

@@ -1,0 +1,2 @@
+//! The `awssim` binary.
+fn main() {}

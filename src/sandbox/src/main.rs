@@ -1,0 +1,2 @@
+//! The `elbow-sandbox` binary.
+fn main() {}

@@ -1,0 +1,2 @@
+//! The `elbow-server` binary.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Placeholder doc, replaced with the crate's first code.

@@ -1,0 +1,2 @@
+//! Placeholder doc, replaced with the crate's first code.
+fn main() {}
