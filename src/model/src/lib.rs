@@ -1,1 +1,33 @@
-//! Placeholder doc, replaced with the crate's first code.
+//! The vocabulary of Elbow and the invariants that its values carry. No I/O, no clock, no randomness.
+//!
+//! Every other crate speaks in these types. A constructed value is valid: text from the outside is parsed once,
+//! at the edge, by `FromStr`/`TryFrom`, and the error names what was wrong and the way out.
+//!
+//! This crate must not know Kubernetes client types, protobuf, SQL or AWS SDK types. The ring (see `src/README.md`)
+//! starts in `agent`, which turns watch events into the facts of [`fact`].
+
+pub mod arn;
+pub mod binding;
+pub mod cluster;
+pub mod condition;
+pub mod fact;
+pub mod guard;
+pub mod id;
+pub mod ledger;
+pub mod name;
+pub mod observed;
+pub mod plan;
+pub mod sabotage;
+pub mod shard;
+pub mod target;
+pub mod target_group;
+
+mod parse;
+
+pub use arn::TargetGroupArn;
+pub use id::{BindingId, ClusterId, HoldId, PlanId};
+pub use name::Name;
+pub use observed::Observed;
+pub use parse::Invalid;
+pub use shard::{AccountId, Partition, Region, Shard};
+pub use target::{Target, TargetId, TargetKey};

@@ -1,0 +1,148 @@
+//! What became of an object, in the form that Kubernetes users read: conditions with a stable reason.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Why a binding is in its state. The names are API: they are written into objects, answers and runbooks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Reason {
+    /// Every wanted target is registered and nothing is left to remove.
+    Reconciled,
+    /// Work is planned or under way.
+    Progressing,
+    /// Something waits for a guard, an operator or a cluster.
+    Held,
+    /// The cluster's mode is `observe`: the plan is shown and nothing is written.
+    ObserveOnly,
+    /// The object's text is wrong.
+    Invalid,
+    /// No declared target group has this ARN or name.
+    TargetGroupNotDeclared,
+    /// The declared target group does not admit this cluster.
+    ClusterNotAdmitted,
+    /// AWS knows no such target group.
+    TargetGroupNotFound,
+    /// The ARN's partition, account or region is not the cluster's.
+    WrongShard,
+    /// The object says another target type, protocol, address type or VPC than AWS.
+    TargetGroupMismatch,
+    /// The target group's type is none that this version serves.
+    TargetTypeNotServed,
+    /// The Service does not exist.
+    ServiceNotFound,
+    /// The Service has no such port.
+    PortNotFound,
+    /// A field that cannot change was changed.
+    ImmutableField,
+    /// The cluster has not yet stated what is needed.
+    AwaitingCluster,
+    /// AWS has not yet been asked, or did not answer.
+    AwaitingAws,
+    /// AWS denies a call.
+    AccessDenied,
+    /// AWS accepts no credentials of ours.
+    CredentialsRejected,
+    /// A limit of AWS is reached.
+    QuotaExceeded,
+    /// AWS refuses a target.
+    InvalidTarget,
+    /// AWS asks for less.
+    Throttled,
+    /// AWS answers with an error that is none of the above.
+    AwsError,
+}
+
+impl Reason {
+    pub const ALL: [Self; 22] = [
+        Self::Reconciled,
+        Self::Progressing,
+        Self::Held,
+        Self::ObserveOnly,
+        Self::Invalid,
+        Self::TargetGroupNotDeclared,
+        Self::ClusterNotAdmitted,
+        Self::TargetGroupNotFound,
+        Self::WrongShard,
+        Self::TargetGroupMismatch,
+        Self::TargetTypeNotServed,
+        Self::ServiceNotFound,
+        Self::PortNotFound,
+        Self::ImmutableField,
+        Self::AwaitingCluster,
+        Self::AwaitingAws,
+        Self::AccessDenied,
+        Self::CredentialsRejected,
+        Self::QuotaExceeded,
+        Self::InvalidTarget,
+        Self::Throttled,
+        Self::AwsError,
+    ];
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// What is wrong with an object, for the person who wrote it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Problem {
+    pub reason: Reason,
+    /// The field, as a path: `spec.serviceRef.port`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
+    /// One sentence: what is wrong and the way out.
+    pub message: String,
+}
+
+impl Problem {
+    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self { reason, field: None, message: message.into() }
+    }
+
+    pub fn at(reason: Reason, field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { reason, field: Some(field.into()), message: message.into() }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.field {
+            Some(field) => write!(f, "{field}: {}", self.message),
+            None => f.write_str(&self.message),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Truth {
+    True,
+    False,
+    Unknown,
+}
+
+/// The `Ready` condition of a binding.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Readiness {
+    pub status: Truth,
+    pub reason: Reason,
+    pub message: String,
+}
+
+/// What is told about a binding. Equal input gives an equal status: it carries no time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BindingStatus {
+    pub observed_generation: i64,
+    pub ready: Readiness,
+    /// Targets that the binding wants.
+    pub desired: u32,
+    /// Wanted targets that are registered.
+    pub registered: u32,
+    /// Registered targets that a hold keeps although they are not wanted.
+    pub held: u32,
+}

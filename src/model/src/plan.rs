@@ -1,0 +1,208 @@
+//! Plans: ordered steps, holds and an explanation. A value: stored, shown, golden-tested, used as dry run.
+
+use std::{collections::BTreeMap, fmt};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    BindingId, ClusterId, TargetGroupArn, TargetKey,
+    condition::BindingStatus,
+    fact::{ObjectName, PodRef},
+    ledger::Ground,
+    target::Target,
+};
+
+/// What is to happen to one target group, and why the rest waits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[must_use]
+pub struct Plan {
+    pub target_group: TargetGroupArn,
+    /// In the order in which they must be applied. Empty: there is no work.
+    pub steps: Vec<Step>,
+    pub holds: Vec<Hold>,
+    /// Hold-downs that begin (`Some`) or end (`None`); bookkeeping in the ledger, no AWS call.
+    pub marks: BTreeMap<MarkKey, Option<Timestamp>>,
+    /// Consistent reads that would release a hold.
+    pub relists: Vec<RelistRequest>,
+    /// Whether AWS must be asked about the group before more can be said.
+    pub observe: Option<Observe>,
+    /// When time alone may change the plan.
+    pub wake_at: Option<Timestamp>,
+    pub statuses: BTreeMap<BindingId, BindingStatus>,
+}
+
+/// A target's key as a map key that JSON can hold.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MarkKey(pub TargetKey);
+
+impl Serialize for MarkKey {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{}|{}", self.0.id, self.0.port))
+    }
+}
+
+impl<'de> Deserialize<'de> for MarkKey {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        use serde::de::Error;
+        let text = String::deserialize(deserializer)?;
+        let (id, port) = text.rsplit_once('|').ok_or_else(|| D::Error::custom("expected `id|port`"))?;
+        Ok(Self(TargetKey { id: id.parse().map_err(D::Error::custom)?, port: port.parse().map_err(D::Error::custom)? }))
+    }
+}
+
+/// Why AWS must be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Observe {
+    /// Never asked since this writer began, or the last answer is of no use.
+    First,
+    /// To see a removal through.
+    Verify,
+}
+
+/// One thing to do. Each becomes ledger rows, at most one kind of AWS call, and its outcome.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "step", rename_all = "camelCase")]
+pub enum Step {
+    /// Present and wanted before we ever wrote: ours from now on. Ledger only.
+    Claim { targets: Vec<Addition> },
+    Register { targets: Vec<Addition> },
+    Deregister { targets: Vec<Subtraction> },
+    /// Deregistered, and AWS was seen without it: the ledger lets it go. Ledger only.
+    Forget { targets: Vec<TargetKey> },
+    /// A binding that let go of a target which others keep. Ledger only.
+    Unbind { targets: Vec<Addition> },
+}
+
+impl Step {
+    /// Whether applying it calls AWS.
+    pub fn writes_aws(&self) -> bool {
+        matches!(self, Self::Register { .. } | Self::Deregister { .. })
+    }
+}
+
+/// A target to register or claim, and for whom.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Addition {
+    pub target: Target,
+    pub bindings: Vec<BindingId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod: Option<PodRef>,
+    pub why: Why,
+}
+
+/// Why a target is registered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Why {
+    /// A ready endpoint of a binding.
+    Wanted,
+    /// An earlier call has no known outcome.
+    Unresolved,
+    /// It was ours, and AWS was seen without it.
+    Drifted,
+    /// It was there before us.
+    AlreadyPresent,
+    /// The bindings that want it changed.
+    Shared,
+}
+
+/// A target to deregister, and what justifies it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Subtraction {
+    #[serde(flatten)]
+    pub target: Target,
+    pub ground: Ground,
+}
+
+/// Work that waits, and for what.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Hold {
+    pub reason: HoldReason,
+    /// The bindings that it concerns.
+    pub bindings: Vec<BindingId>,
+    /// Targets that would be removed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub removals: Vec<TargetKey>,
+    /// Targets that would be registered or claimed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub additions: Vec<TargetKey>,
+    /// When time alone lifts it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+}
+
+/// Which guard keeps a step back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum HoldReason {
+    /// An absence without proof must last.
+    HoldDown,
+    /// The window has removed what it may.
+    GuardWindow,
+    /// The last target goes only when its absence is confirmed.
+    LastTarget,
+    /// Not ready alone does not take a group below its floor.
+    NotReadyFloor,
+    /// The cluster's agent is silent.
+    ClusterSilent,
+    /// Too many bindings of the cluster were deleted at once.
+    MassUnbinding,
+    /// The cluster's mode is `add-only`.
+    ModeAddOnly,
+    /// The cluster's mode is `observe`.
+    ModeObserve,
+    /// The database was restored from a backup: nothing is removed until an operator says so.
+    Restored,
+    /// AWS has not yet been seen.
+    NotObserved,
+    /// A former writer's call may still arrive.
+    Fencing,
+}
+
+impl HoldReason {
+    /// What lifts it, for the person who reads it.
+    pub fn release(self) -> &'static str {
+        match self {
+            Self::HoldDown => "time: the absence must last for the hold-down; the endpoint's return ends it",
+            Self::GuardWindow => "the cluster's answer to a relist, time, or an operator's release",
+            Self::LastTarget => "the cluster's answer to a relist, proof of the pod's end, or an operator's release",
+            Self::NotReadyFloor => "endpoints that become ready, proof of a pod's end, or an operator's release",
+            Self::ClusterSilent => "the agent's return, or an operator's release",
+            Self::MassUnbinding => "the bindings' return, or an operator's release",
+            Self::ModeAddOnly => "setting the cluster's mode to `full`",
+            Self::ModeObserve => "setting the cluster's mode to `add-only` or `full`",
+            Self::Restored => "an operator's release of the shard, once what AWS has was compared with what is stored",
+            Self::NotObserved => "an answer of AWS to DescribeTargetGroups and DescribeTargetHealth",
+            Self::Fencing => "time: the former writer's deadline and one call's timeout",
+        }
+    }
+
+    /// Whether an operator may release it.
+    pub fn is_releasable(self) -> bool {
+        matches!(
+            self,
+            Self::GuardWindow | Self::LastTarget | Self::NotReadyFloor | Self::ClusterSilent | Self::MassUnbinding
+        )
+    }
+}
+
+impl fmt::Display for HoldReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// A consistent read that the cluster is asked for: the Service, all its slices, and these pods.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RelistRequest {
+    pub cluster: ClusterId,
+    pub service: ObjectName,
+    pub pods: Vec<PodRef>,
+}

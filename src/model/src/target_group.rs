@@ -1,0 +1,63 @@
+//! Target groups: what a portal declared and what AWS says of them.
+
+use std::fmt;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use crate::{Name, TargetGroupArn, target::TargetType};
+
+/// Address family of an ip target group.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum IpAddressType {
+    #[default]
+    Ipv4,
+    Ipv6,
+}
+
+impl fmt::Display for IpAddressType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ipv4 => "ipv4",
+            Self::Ipv6 => "ipv6",
+        })
+    }
+}
+
+/// A target group that somebody else made and that Elbow may put targets into: nothing else of it is touched.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TargetGroupSpec {
+    pub arn: TargetGroupArn,
+    /// The clusters whose bindings may use it. Nobody else's may.
+    pub clusters: Vec<Name>,
+}
+
+/// A declared target group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TargetGroup {
+    pub name: Name,
+    pub spec: TargetGroupSpec,
+    pub version: i64,
+}
+
+/// What DescribeTargetGroups and DescribeVpcs say about a group; fixed at its creation but for the VPC's CIDRs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TargetGroupFacts {
+    pub target_type: TargetType,
+    /// `HTTP`, `TCP`, …; absent for lambda groups.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vpc: Option<String>,
+    pub ip_address_type: IpAddressType,
+    /// The VPC's CIDR blocks, IPv4 and IPv6. `None` = they could not be read, so nothing is known to be outside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vpc_cidrs: Option<Vec<IpNet>>,
+    /// Whether a load balancer forwards to it at present.
+    pub in_use: bool,
+}
