@@ -1,0 +1,1 @@
+//! Empty on purpose: the features in `Cargo.toml` are the content (see `.config/hakari.toml`).
