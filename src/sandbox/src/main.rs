@@ -1,2 +1,3 @@
 //! The `elbow-sandbox` binary.
+
 fn main() {}
