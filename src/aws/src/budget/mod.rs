@@ -1,0 +1,280 @@
+//! The budget of AWS calls of one shard: a token bucket per category of calls, lanes for who is next, and advice on how
+//! long changes should gather.
+//!
+//! AWS meters calls per account and region and answers `Throttling` beyond. Whoever wants to call asks for a
+//! [`Permit`] first. Waiting for it is the natural place to gather: changes that arrive meanwhile can still join the
+//! call, if its content is decided after the permit has come.
+
+mod bucket;
+mod gather;
+mod lanes;
+mod settings;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use model::TargetGroupArn;
+use tokio::{sync::oneshot, time::Instant};
+
+pub use self::{
+    lanes::Lane,
+    settings::{Gather, Learning, Rate, Settings},
+};
+use self::{bucket::Bucket, gather::Pace, lanes::Lanes};
+
+/// AWS's categories of calls, each with a bucket of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Category {
+    /// RegisterTargets, DeregisterTargets.
+    Registration,
+    /// Other ELBv2 writes.
+    Mutating,
+    /// CreateLoadBalancer, SetSubnets.
+    ResourceIntensive,
+    /// ELBv2 reads.
+    Describe,
+    /// EC2 reads.
+    Ec2Describe,
+    /// EC2 writes.
+    Ec2Mutating,
+}
+
+impl Category {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::Registration,
+        Self::Mutating,
+        Self::ResourceIntensive,
+        Self::Describe,
+        Self::Ec2Describe,
+        Self::Ec2Mutating,
+    ];
+
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Self::Registration => "registration",
+            Self::Mutating => "mutating",
+            Self::ResourceIntensive => "resource_intensive",
+            Self::Describe => "describe",
+            Self::Ec2Describe => "ec2_describe",
+            Self::Ec2Mutating => "ec2_mutating",
+        }
+    }
+
+    fn is_elbv2(self) -> bool {
+        !matches!(self, Self::Ec2Describe | Self::Ec2Mutating)
+    }
+
+    fn rate(self, settings: &Settings) -> Rate {
+        match self {
+            Self::Registration => settings.registration,
+            Self::Mutating => settings.mutating,
+            Self::ResourceIntensive => settings.resource_intensive,
+            Self::Describe => settings.describe,
+            Self::Ec2Describe => settings.ec2_describe,
+            Self::Ec2Mutating => settings.ec2_mutating,
+        }
+    }
+}
+
+/// What a writer knows of the buckets when it begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// Nobody has called before.
+    Full,
+    /// A former writer may have spent everything a moment ago.
+    Empty,
+}
+
+/// The budget of one shard. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Budget {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    settings: Settings,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// By [`Category`].
+    lines: [Line; Category::ALL.len()],
+    account: Option<Bucket>,
+    /// Target groups that made calls lately.
+    paces: HashMap<TargetGroupArn, Pace>,
+}
+
+#[derive(Debug)]
+struct Line {
+    bucket: Bucket,
+    lanes: Lanes<oneshot::Sender<Permit>>,
+}
+
+/// Remembered paces beyond which those that rest are forgotten.
+const PACES: usize = 1024;
+
+impl Budget {
+    /// A budget whose buckets are as `start` says. Only the registration bucket can start empty: a successor must not
+    /// write in a burst right after its predecessor's, but it must read at once to become useful.
+    pub fn new(settings: Settings, start: Start) -> Self {
+        let now = Instant::now();
+        let full = |rate| Bucket::full(rate, settings.headroom, settings.learning, now);
+        let lines = Category::ALL.map(|category| {
+            let rate = category.rate(&settings);
+            let bucket = match (start, category) {
+                (Start::Empty, Category::Registration | Category::Mutating | Category::ResourceIntensive) => {
+                    Bucket::empty(rate, settings.headroom, settings.learning, now)
+                }
+                (Start::Full | Start::Empty, _) => full(rate),
+            };
+            Line { bucket, lanes: Lanes::new() }
+        });
+        let account = settings.account.map(full);
+        let state = Mutex::new(State { lines, account, paces: HashMap::new() });
+        Self { inner: Arc::new(Inner { settings, state }) }
+    }
+
+    /// Waits for leave to make one call. `turn` says on whose behalf: within a lane, turns alternate.
+    ///
+    /// Dropping the future leaves the queue; dropping the permit unspent gives the call back.
+    pub async fn acquire(&self, category: Category, lane: Lane, turn: &str) -> Permit {
+        let (grant, mut granted) = oneshot::channel();
+        self.lock().lines[category as usize].lanes.push(lane, turn, grant);
+        // Whoever waits serves the whole line whenever a token may have come, since nobody knows who will be next then.
+        loop {
+            let next = self.serve(category);
+            tokio::select! {
+                biased;
+                permit = &mut granted => {
+                    break permit.expect("the sender is in the line until it is used");
+                }
+                () = tokio::time::sleep(next) => {}
+            }
+        }
+    }
+
+    /// How full the bucket is, 0 to 1; those who wait count as served.
+    pub fn level(&self, category: Category) -> f64 {
+        let mut state = self.lock();
+        let Line { bucket, lanes } = &mut state.lines[category as usize];
+        bucket.level(lanes.len(), Instant::now())
+    }
+
+    /// How long changes of this target group should gather before they are planned and sent. Zero when the bucket is
+    /// full and the group was quiet.
+    pub fn gather_for(&self, target_group: &TargetGroupArn) -> Duration {
+        let settings = &self.inner.settings.gather;
+        let scarcity = gather::scarcity(self.level(Category::Registration), settings);
+        let now = Instant::now();
+        let pace = self.lock().paces.get(target_group).map_or(Duration::ZERO, |pace| pace.wait(settings, now));
+        scarcity.max(pace)
+    }
+
+    /// AWS throttled a call of this category.
+    pub(crate) fn throttled(&self, category: Category) {
+        let now = Instant::now();
+        self.lock().lines[category as usize].bucket.throttled(now);
+    }
+
+    /// A registration call with `targets` was made for the group.
+    pub(crate) fn called(&self, target_group: &TargetGroupArn, targets: usize) {
+        let (settings, now) = (&self.inner.settings.gather, Instant::now());
+        let paces = &mut self.lock().paces;
+        if paces.len() > PACES {
+            paces.retain(|_, pace| !pace.is_rested(settings, now));
+        }
+        paces
+            .entry(target_group.clone())
+            .or_insert_with(|| Pace::rested(settings, now))
+            .called(targets, settings, now);
+    }
+
+    /// Grants what the bucket allows, and says when to look again.
+    fn serve(&self, category: Category) -> Duration {
+        let now = Instant::now();
+        let mut grants = Vec::new();
+        let mut state = self.lock();
+        let State { lines, account, .. } = &mut *state;
+        let Line { bucket, lanes } = &mut lines[category as usize];
+        let mut account = account.as_mut().filter(|_| category.is_elbv2());
+        let next = loop {
+            let Some(lane) = lanes.first() else { break Duration::from_secs(60) };
+            let reserved = if lane == Lane::RemoveTerminating { 0.0 } else { self.inner.settings.reserved };
+            let account_has = account.as_mut().is_none_or(|account| account.has(1.0, now));
+            if !bucket.has(1.0 + reserved, now) || !account_has {
+                let account = account.as_mut().map_or(Duration::ZERO, |account| account.until(1.0, now));
+                break bucket.until(1.0 + reserved, now).max(account);
+            }
+            let Some(grant) = lanes.pop(lane).filter(|grant| !grant.is_closed()) else { continue };
+            bucket.take();
+            if let Some(account) = &mut account {
+                account.take();
+            }
+            grants.push((grant, Permit { budget: self.clone(), category, lane, spent: false }));
+        };
+        // A permit that nobody takes gives its call back, which locks again.
+        drop(state);
+        for (grant, permit) in grants {
+            drop(grant.send(permit));
+        }
+        // Timers count in milliseconds; looking a moment too early would spin.
+        next + Duration::from_millis(1)
+    }
+
+    fn give_back(&self, category: Category) {
+        let mut state = self.lock();
+        state.lines[category as usize].bucket.give_back();
+        if let Some(account) = state.account.as_mut().filter(|_| category.is_elbv2()) {
+            account.give_back();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Each critical section leaves the state valid at every step.
+        self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Leave to make one call. Dropped unspent, it goes back into the bucket.
+#[derive(Debug)]
+#[must_use]
+pub struct Permit {
+    budget: Budget,
+    category: Category,
+    lane: Lane,
+    spent: bool,
+}
+
+impl Permit {
+    /// The lane in which it was waited for.
+    pub fn lane(&self) -> Lane {
+        self.lane
+    }
+
+    /// The bucket that it was taken from.
+    pub fn category(&self) -> Category {
+        self.category
+    }
+
+    /// The call is about to be sent.
+    pub(crate) fn spend(mut self) {
+        self.spent = true;
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if !self.spent {
+            self.budget.give_back(self.category);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

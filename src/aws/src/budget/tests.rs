@@ -1,0 +1,5 @@
+use std::time::Duration;
+
+use tokio::time::{Instant, advance};
+
+use super::*;

@@ -1,0 +1,109 @@
+//! One process's way to AWS: a shared HTTP client, and a configuration per shard derived from one base.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use aws_config::{BehaviorVersion, Region, SdkConfig, environment::EnvironmentVariableRegionProvider};
+use aws_credential_types::Credentials as Keys;
+use aws_smithy_http_client::{
+    Builder,
+    tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode},
+};
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use aws_smithy_types::{retry::RetryConfig, timeout::TimeoutConfig};
+use jiff::Timestamp;
+use model::Shard;
+use secrecy::ExposeSecret;
+
+use crate::{Credentials, Error, Metrics, Settings, ShardClient, budget::Start};
+
+/// What time it is, on the clock that observations are compared on.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// AWS, for this process. One is enough: it holds the connections and the credentials.
+pub struct Aws {
+    settings: Arc<Settings>,
+    metrics: Metrics,
+    clock: Clock,
+    base: SdkConfig,
+    shards: Mutex<HashMap<Shard, ShardClient>>,
+}
+
+impl Aws {
+    /// Sets up the way to AWS. Nothing is sent yet.
+    pub async fn new(settings: Settings, metrics: Metrics, clock: Clock) -> Result<Self, Error> {
+        let http = http_client(&settings).await?;
+        Ok(Self::with_http_client(settings, metrics, clock, http).await)
+    }
+
+    pub(crate) async fn with_http_client(
+        settings: Settings,
+        metrics: Metrics,
+        clock: Clock,
+        http: SharedHttpClient,
+    ) -> Self {
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(settings.connect_timeout)
+            .operation_attempt_timeout(settings.attempt_timeout)
+            .build();
+        let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
+            .http_client(http)
+            // Each shard names its own. This one is for STS alone; the SDK's whole chain would ask the instance.
+            .region(EnvironmentVariableRegionProvider::new())
+            // Every attempt is paid for from the budget, and a write is not repeated before its outcome is recorded.
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(timeouts);
+        if let Some(url) = &settings.endpoint_url {
+            loader = loader.endpoint_url(url);
+        }
+        if let Credentials::Static { access_key_id, secret_access_key } = &settings.credentials {
+            let secret = secret_access_key.expose_secret();
+            loader = loader.credentials_provider(Keys::new(access_key_id, secret, None, None, "settings"));
+        }
+        let base = loader.load().await;
+        Self { settings: Arc::new(settings), metrics, clock, base, shards: Mutex::default() }
+    }
+
+    /// The client of a shard. All callers share its budget.
+    pub fn shard(&self, shard: &Shard) -> ShardClient {
+        let mut shards = self.shards();
+        shards.entry(shard.clone()).or_insert_with(|| self.client(shard, Start::Full)).clone()
+    }
+
+    /// The client of a shard for a writer that succeeds another: the former may have spent the budget a moment ago, so
+    /// that the writing buckets start empty. Clients of the shard that were given out before keep their old budget.
+    pub fn take_over(&self, shard: &Shard) -> ShardClient {
+        let client = self.client(shard, Start::Empty);
+        self.shards().insert(shard.clone(), client.clone());
+        client
+    }
+
+    fn client(&self, shard: &Shard, start: Start) -> ShardClient {
+        let region = Region::new(shard.region.as_str().to_owned());
+        let config = self.base.clone().into_builder().region(region).build();
+        ShardClient::new(shard, &config, &self.settings, &self.metrics, &self.clock, start)
+    }
+
+    fn shards(&self) -> MutexGuard<'_, HashMap<Shard, ShardClient>> {
+        self.shards.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Aws {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Aws").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+async fn http_client(settings: &Settings) -> Result<SharedHttpClient, Error> {
+    let mut trust = TrustStore::default();
+    if let Some(path) = &settings.ca_file {
+        let pem = tokio::fs::read(path).await.map_err(|source| Error::CaFile { path: path.clone(), source })?;
+        trust = trust.with_pem_certificate(pem);
+    }
+    let tls = TlsContext::builder().with_trust_store(trust).build().map_err(|error| Error::Tls(error.into()))?;
+    Ok(Builder::new().tls_provider(Provider::Rustls(CryptoMode::AwsLc)).tls_context(tls).build_https())
+}

@@ -1,0 +1,3 @@
+//! EC2, one family of calls per file.
+
+pub(crate) mod vpcs;

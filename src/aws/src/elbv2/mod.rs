@@ -1,0 +1,5 @@
+//! ELBv2, one family of calls per file.
+
+pub(crate) mod health;
+pub(crate) mod target_groups;
+pub(crate) mod targets;

@@ -1,0 +1,144 @@
+//! AWS as one shard's writer sees it.
+
+use std::{sync::Arc, time::Duration};
+
+use aws_config::SdkConfig;
+use model::{
+    Observed, Shard, Target, TargetGroupArn,
+    target::ObservedTarget,
+    target_group::TargetGroupFacts,
+};
+
+use crate::{
+    Clock, Deadline, Error, Metrics, Outcome, Settings,
+    budget::{Budget, Category, Lane, Permit, Start},
+    call::Caller,
+    ec2::vpcs::Vpcs,
+    elbv2::{self, targets::Write},
+};
+
+/// The client of one AWS account and region. Clones share connections, caches and budget.
+#[derive(Clone)]
+pub struct ShardClient {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    shard: Shard,
+    elbv2: aws_sdk_elasticloadbalancingv2::Client,
+    vpcs: Vpcs,
+    caller: Caller,
+    targets_per_call: usize,
+}
+
+impl ShardClient {
+    pub(crate) fn new(
+        shard: &Shard,
+        config: &SdkConfig,
+        settings: &Settings,
+        metrics: &Metrics,
+        clock: &Clock,
+        start: Start,
+    ) -> Self {
+        let caller = Caller {
+            budget: Budget::new(settings.budgets.clone(), start),
+            metrics: metrics.clone(),
+            clock: clock.clone(),
+            shard: shard.to_string(),
+            attempt_timeout: settings.attempt_timeout,
+            read_attempts: settings.read_attempts,
+        };
+        Self {
+            inner: Arc::new(Inner {
+                shard: shard.clone(),
+                elbv2: aws_sdk_elasticloadbalancingv2::Client::new(config),
+                vpcs: Vpcs::new(config, settings.vpc_ttl),
+                caller,
+                targets_per_call: settings.targets_per_call.max(1),
+            }),
+        }
+    }
+
+    /// The account and region.
+    pub fn shard(&self) -> &Shard {
+        &self.inner.shard
+    }
+
+    /// Connects, and fetches credentials, so that the first change need not wait for it.
+    pub async fn warm(&self) -> Result<(), Error> {
+        elbv2::target_groups::warm(&self.inner.caller, &self.inner.elbv2).await
+    }
+
+    /// What the group is. `Absent` only if AWS says that it does not exist; `at` is when the question was sent.
+    pub async fn target_group(&self, arn: &TargetGroupArn) -> Result<Observed<TargetGroupFacts>, Error> {
+        let Inner { caller, elbv2, vpcs, .. } = &*self.inner;
+        elbv2::target_groups::describe(caller, elbv2, vpcs, arn).await
+    }
+
+    /// What the group holds, draining targets included. `Absent` only if AWS says that it does not exist; `at` is when
+    /// the question was sent.
+    pub async fn target_health(&self, arn: &TargetGroupArn) -> Result<Observed<Vec<ObservedTarget>>, Error> {
+        elbv2::health::describe(&self.inner.caller, &self.inner.elbv2, arn).await
+    }
+
+    /// How long changes of the group should gather before they are planned.
+    pub fn gather_for(&self, arn: &TargetGroupArn) -> Duration {
+        self.inner.caller.budget.gather_for(arn)
+    }
+
+    /// Waits for leave to write targets. `turn` says on whose behalf: within a lane, turns alternate. What is written
+    /// had best be decided after it has come, so that late changes join the call. Dropped unspent it costs nothing.
+    pub async fn permit(&self, lane: Lane, turn: &str) -> Permit {
+        self.inner.caller.permit(Category::Registration, lane, turn).await
+    }
+
+    /// How full the bucket of this category is, 0 to 1.
+    pub fn level(&self, category: Category) -> f64 {
+        self.inner.caller.budget.level(category)
+    }
+
+    /// Registers `targets`; present ones succeed. Every target is in exactly one outcome.
+    ///
+    /// The permit pays for the first call, further ones (more targets than fit into one, or a target that AWS refuses)
+    /// are paid for as they come. No call starts that could last beyond `deadline`, and none is made twice.
+    pub async fn register(
+        &self,
+        permit: Permit,
+        arn: &TargetGroupArn,
+        targets: &[Target],
+        deadline: Deadline,
+    ) -> Vec<Outcome> {
+        self.write(Write::Register, permit, arn, targets, deadline).await
+    }
+
+    /// Deregisters `targets`; unknown ones succeed. As [`register`](Self::register) otherwise.
+    pub async fn deregister(
+        &self,
+        permit: Permit,
+        arn: &TargetGroupArn,
+        targets: &[Target],
+        deadline: Deadline,
+    ) -> Vec<Outcome> {
+        self.write(Write::Deregister, permit, arn, targets, deadline).await
+    }
+
+    async fn write(
+        &self,
+        write: Write,
+        permit: Permit,
+        arn: &TargetGroupArn,
+        targets: &[Target],
+        deadline: Deadline,
+    ) -> Vec<Outcome> {
+        let Inner { caller, elbv2, targets_per_call, .. } = &*self.inner;
+        elbv2::targets::Writer { caller, client: elbv2, write, arn, deadline }
+            .all(permit, targets, *targets_per_call)
+            .await
+    }
+}
+
+impl std::fmt::Debug for ShardClient {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ShardClient").field("shard", &self.inner.shard).finish_non_exhaustive()
+    }
+}
