@@ -19,6 +19,7 @@ pub mod observed;
 pub mod plan;
 pub mod sabotage;
 pub mod shard;
+pub mod stream;
 pub mod target;
 pub mod target_group;
 

@@ -1,0 +1,103 @@
+//! What an agent states over its stream. A reset is complete; a patch is relative to the reset of the same scope and epoch.
+//!
+//! Applying every update of a stream in order gives what the agent's index holds (the fold law).
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::{
+    Name,
+    fact::{EndpointSlice, Evidence, ObjectName, ObjectVersion, PodRef, Service},
+};
+
+/// The first statement of a stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hello {
+    pub cluster: Name,
+    /// Tells replicas of the agent apart.
+    pub instance: String,
+    pub protocol: u32,
+    pub version: String,
+    /// The highest epoch that this agent was ever given; 0 = none.
+    pub last_epoch: u64,
+    /// UID of the namespace kube-system.
+    pub cluster_uid: String,
+}
+
+/// A TargetGroupBinding as its cluster has it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Source {
+    pub object: ObjectName,
+    pub version: ObjectVersion,
+    pub generation: i64,
+    /// `spec`, unjudged: `translate` says what is wrong with it.
+    pub spec: serde_json::Value,
+    /// It has a deletion timestamp; a finalizer of somebody else keeps it.
+    pub deleting: bool,
+}
+
+/// Explicit: this object, of this UID, was deleted.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Tombstone {
+    pub object: ObjectName,
+    pub uid: Uuid,
+}
+
+/// How a set changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change<T> {
+    /// The complete set, from a consistent list.
+    Reset(Vec<T>),
+    Patch { upserted: Vec<T>, deleted: Vec<Tombstone> },
+}
+
+/// An endpoint that left the union of its Service's slices, with what the agent could prove.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vanished {
+    pub address: IpAddr,
+    pub pod: Option<PodRef>,
+    pub evidence: Evidence,
+}
+
+/// What a live read of a pod showed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodReading {
+    pub pod: PodRef,
+    pub evidence: Evidence,
+}
+
+/// The answer to a relist: consistent reads alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Confirm {
+    pub relist_id: u64,
+    pub object: ObjectName,
+    /// `None`: the API server said that the Service does not exist.
+    pub service: Option<Service>,
+    pub slices: Vec<EndpointSlice>,
+    pub pods: Vec<PodReading>,
+}
+
+/// One statement with a revision. It is acknowledged when it is stored.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Update {
+    Sources(Change<Source>),
+    /// `None`: the API server said that it does not exist.
+    Service { object: ObjectName, state: Option<Service> },
+    Slices { service: ObjectName, change: Change<EndpointSlice> },
+    Departures { service: ObjectName, vanished: Vec<Vanished> },
+    Confirm(Confirm),
+}
+
+/// Anything an agent says after its Hello.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "nearly every statement is an update, and they are moved, not stored")]
+pub enum Statement {
+    Update { revision: u64, update: Update },
+    WriteBackResult { id: u64, error: Option<String> },
+    Heartbeat,
+    /// The agent can no longer see a kind; what it stated of it stays as it is.
+    Unsynced { kind: String, reason: String },
+}
