@@ -1,0 +1,13 @@
+//! Between the wire and [`model`]. Both ways destructure completely, so that a new field does not compile where it is
+//! forgotten.
+
+mod field;
+mod hello;
+mod object;
+mod service;
+mod slices;
+mod statement;
+mod status;
+
+pub use field::{ConvertError, Fault};
+pub use statement::{Stamped, agent_message};
