@@ -1,0 +1,209 @@
+//! Changes behind the callers' backs, as another controller, a person or a failure would make them.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    core::Core,
+    ec2::{self, model::InstanceState},
+    elbv2::{
+        health::ScriptedHealth,
+        model::{TargetGroup, TargetKey},
+        refresh_use, targets,
+    },
+    handle::AdminError,
+    place::Place,
+};
+
+/// A target to add, remove or script.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TargetSpec {
+    pub id: String,
+    /// Without it: the group's port.
+    #[serde(default)]
+    pub port: Option<u16>,
+    #[serde(default)]
+    pub zone: Option<String>,
+}
+
+impl TargetSpec {
+    pub fn new(id: impl Into<String>, port: u16) -> Self {
+        Self {
+            id: id.into(),
+            port: Some(port),
+            zone: None,
+        }
+    }
+
+    pub(crate) fn key(&self, group: &TargetGroup) -> TargetKey {
+        TargetKey {
+            id: self.id.clone(),
+            port: self.port.unwrap_or(group.spec.port),
+        }
+    }
+}
+
+/// One change. Nothing of it is in the journal, and no quota or bucket counts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Drift {
+    AddTargets {
+        target_group_arn: String,
+        targets: Vec<TargetSpec>,
+    },
+    /// Without draining.
+    RemoveTargets {
+        target_group_arn: String,
+        targets: Vec<TargetSpec>,
+    },
+    /// With draining.
+    DeregisterTargets {
+        target_group_arn: String,
+        targets: Vec<TargetSpec>,
+    },
+    /// Also one that is in use.
+    DeleteTargetGroup { target_group_arn: String },
+    /// Also one that is protected.
+    DeleteLoadBalancer { load_balancer_arn: String },
+    /// Scripts the verdict of the health checks; without `health` the target is healthy again.
+    SetHealth {
+        target_group_arn: String,
+        target: TargetSpec,
+        #[serde(default)]
+        health: Option<ScriptedHealth>,
+    },
+    SetInstanceState {
+        account: String,
+        region: String,
+        instance_id: String,
+        state: InstanceState,
+    },
+    RevokeRule {
+        account: String,
+        region: String,
+        security_group_rule_id: String,
+    },
+}
+
+pub(crate) fn apply(core: &mut Core, drift: &Drift) -> Result<(), AdminError> {
+    let now = core.clock.now();
+    match drift {
+        Drift::AddTargets {
+            target_group_arn,
+            targets: specs,
+        } => {
+            let group = group(core, target_group_arn)?;
+            group.sweep(now);
+            for spec in specs {
+                targets::add(group, spec.key(group), spec.zone.clone(), now);
+            }
+        }
+        Drift::RemoveTargets {
+            target_group_arn,
+            targets,
+        } => {
+            let group = group(core, target_group_arn)?;
+            for spec in targets {
+                group.targets.remove(&spec.key(group));
+            }
+        }
+        Drift::DeregisterTargets {
+            target_group_arn,
+            targets,
+        } => {
+            let group = group(core, target_group_arn)?;
+            for spec in targets {
+                group.deregister(&spec.key(group), now);
+            }
+        }
+        Drift::DeleteTargetGroup {
+            target_group_arn: arn,
+        } => {
+            group(core, arn)?;
+            let region = core.world.region_mut(&place("target group", arn)?, now);
+            region.target_groups.remove(arn);
+            region
+                .listeners
+                .retain(|_, listener| listener.target_groups().all(|group| group != arn));
+            refresh_use(region, now);
+        }
+        Drift::DeleteLoadBalancer {
+            load_balancer_arn: arn,
+        } => {
+            let region = core.world.region_mut(&place("load balancer", arn)?, now);
+            if region.load_balancers.remove(arn).is_none() {
+                return Err(AdminError::Unknown {
+                    kind: "load balancer",
+                    id: arn.clone(),
+                });
+            }
+            region
+                .listeners
+                .retain(|_, listener| listener.spec.load_balancer != *arn);
+            refresh_use(region, now);
+        }
+        Drift::SetHealth {
+            target_group_arn,
+            target: spec,
+            health,
+        } => {
+            let group = group(core, target_group_arn)?;
+            let key = spec.key(group);
+            let target = group.targets.get_mut(&key).ok_or_else(|| AdminError::Unknown {
+                kind: "target",
+                id: format!("{}:{}", key.id, key.port),
+            })?;
+            target.scripted.clone_from(health);
+        }
+        Drift::SetInstanceState {
+            account,
+            region,
+            instance_id,
+            state,
+        } => {
+            let region = core.world.region_mut(&Place::new(account, region), now);
+            if !ec2::set_state(region, instance_id, *state, now) {
+                return Err(AdminError::Unknown {
+                    kind: "instance",
+                    id: instance_id.clone(),
+                });
+            }
+        }
+        Drift::RevokeRule {
+            account,
+            region,
+            security_group_rule_id: id,
+        } => {
+            let region = core.world.region_mut(&Place::new(account, region), now);
+            let holder = region
+                .security_groups
+                .values_mut()
+                .find(|group| group.rules.contains_key(id));
+            let holder = holder.ok_or_else(|| AdminError::Unknown {
+                kind: "rule",
+                id: id.clone(),
+            })?;
+            Arc::make_mut(holder).rules.remove(id);
+        }
+    }
+    Ok(())
+}
+
+fn place(kind: &'static str, arn: &str) -> Result<Place, AdminError> {
+    Place::of_arn(arn).ok_or_else(|| AdminError::Unknown {
+        kind,
+        id: arn.to_owned(),
+    })
+}
+
+fn group<'a>(core: &'a mut Core, arn: &str) -> Result<&'a mut TargetGroup, AdminError> {
+    let place = place("target group", arn)?;
+    let now = core.clock.now();
+    let found = core.world.region_mut(&place, now).target_groups.get_mut(arn);
+    found.map(Arc::make_mut).ok_or_else(|| AdminError::Unknown {
+        kind: "target group",
+        id: arn.to_owned(),
+    })
+}
