@@ -34,7 +34,8 @@ impl Caller {
         let asked = Instant::now();
         let permit = self.budget.acquire(category, lane, turn).await;
         self.metrics.waited(lane, asked.elapsed());
-        self.metrics.level(&self.shard, category, self.budget.level(category));
+        self.metrics
+            .level(&self.shard, category, self.budget.level(category));
         permit
     }
 
@@ -48,7 +49,9 @@ impl Caller {
     ) -> Result<Permit, Failure> {
         let too_late = || Failure::lease_expiring(action);
         let latest = deadline.latest_start(self.attempt_timeout).ok_or_else(too_late)?;
-        timeout_at(latest, self.permit(Category::Registration, lane, turn)).await.map_err(|_| too_late())
+        timeout_at(latest, self.permit(Category::Registration, lane, turn))
+            .await
+            .map_err(|_| too_late())
     }
 
     /// Reads, and tries again while the failure may pass. Answers with the time at which the question was sent.
@@ -73,7 +76,10 @@ impl Caller {
             .with_min_delay(Duration::from_millis(100))
             .with_max_times(self.read_attempts.saturating_sub(1))
             .with_jitter();
-        attempt.retry(pauses).when(|failure: &Failure| failure.class.is_transient()).await
+        attempt
+            .retry(pauses)
+            .when(|failure: &Failure| failure.class.is_transient())
+            .await
     }
 
     /// One attempt.
@@ -119,7 +125,10 @@ where
             let class = ErrorClass::of(answer.err().code(), answer.raw().status().as_u16());
             (class, certainty_of_answer(class, answer.raw().status()))
         }
-        SdkError::ConstructionFailure(_) => (not_sent(error).unwrap_or(ErrorClass::InvalidInput), Certainty::NotApplied),
+        SdkError::ConstructionFailure(_) => (
+            not_sent(error).unwrap_or(ErrorClass::InvalidInput),
+            Certainty::NotApplied,
+        ),
         SdkError::DispatchFailure(_) => match not_sent(error) {
             Some(class) => (class, Certainty::NotApplied),
             None => (ErrorClass::Unavailable, Certainty::Ambiguous),
@@ -128,7 +137,9 @@ where
         _ => (ErrorClass::Unavailable, Certainty::Ambiguous),
     };
     let service = error.as_service_error();
-    let message = service.and_then(ProvideErrorMetadata::message).map_or_else(|| chain_text(error), str::to_owned);
+    let message = service
+        .and_then(ProvideErrorMetadata::message)
+        .map_or_else(|| chain_text(error), str::to_owned);
     Failure {
         action,
         class,
@@ -167,17 +178,25 @@ where
 }
 
 fn chain<'e>(error: &'e (dyn StdError + 'static)) -> impl Iterator<Item = &'e (dyn StdError + 'static)> {
-    std::iter::successors(Some(error), |error: &&'e (dyn StdError + 'static)| (*error).source())
+    std::iter::successors(Some(error), |error: &&'e (dyn StdError + 'static)| {
+        (*error).source()
+    })
 }
 
 fn chain_text(error: &(dyn StdError + 'static)) -> String {
-    chain(error).map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    chain(error)
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
 }
 
 /// From `… is not authorized to perform: elasticloadbalancing:RegisterTargets on resource: …`.
 fn named_permission(message: &str) -> Option<String> {
     let (_, rest) = message.split_once("perform: ")?;
-    let word = rest.split(|c: char| c.is_whitespace() || c == ',').next()?.trim_end_matches('.');
+    let word = rest
+        .split(|c: char| c.is_whitespace() || c == ',')
+        .next()?
+        .trim_end_matches('.');
     word.contains(':').then(|| word.to_owned())
 }
 
@@ -185,12 +204,17 @@ fn request_id<E>(error: &SdkError<E, HttpResponse>) -> Option<String>
 where
     E: ProvideErrorMetadata,
 {
-    let in_body = error.as_service_error().and_then(|error| error.meta().request_id());
+    let in_body = error
+        .as_service_error()
+        .and_then(|error| error.meta().request_id());
     in_body.or_else(|| error.request_id()).map(str::to_owned)
 }
 
 #[cfg(test)]
 mod tests {
+    use aws_config::{BehaviorVersion, Region};
+    use aws_credential_types::provider::{ProvideCredentials, future};
+
     use super::*;
 
     #[test]
@@ -212,12 +236,59 @@ mod tests {
         }
     }
 
+    /// Credentials that cannot be had.
+    #[derive(Debug)]
+    struct Nobody;
+
+    impl ProvideCredentials for Nobody {
+        fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+        where
+            Self: 'a,
+        {
+            future::ProvideCredentials::ready(Err(CredentialsError::not_loaded("nobody")))
+        }
+    }
+
+    #[tokio::test]
+    async fn without_credentials_nothing_is_sent() {
+        let config = aws_sdk_elasticloadbalancingv2::Config::builder()
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .region(Region::new("eu-central-1"))
+            .endpoint_url("http://127.0.0.1:1")
+            .credentials_provider(Nobody)
+            .build();
+        let client = aws_sdk_elasticloadbalancingv2::Client::from_conf(config);
+        let error = client
+            .register_targets()
+            .target_group_arn("x")
+            .send()
+            .await
+            .expect_err("nobody may");
+        let failure = understand(Action::RegisterTargets, &error);
+        assert_eq!(
+            (failure.class, failure.certainty),
+            (ErrorClass::CredentialsRejected, Certainty::NotApplied)
+        );
+    }
+
     #[test]
     fn only_a_refusal_is_definite() {
         let status = |code| StatusCode::try_from(code).expect("valid");
-        assert_eq!(certainty_of_answer(ErrorClass::InvalidTarget, status(400)), Certainty::NotApplied);
-        assert_eq!(certainty_of_answer(ErrorClass::Throttled, status(503)), Certainty::NotApplied);
-        assert_eq!(certainty_of_answer(ErrorClass::Unavailable, status(400)), Certainty::Ambiguous);
-        assert_eq!(certainty_of_answer(ErrorClass::Unrecognized, status(500)), Certainty::Ambiguous);
+        assert_eq!(
+            certainty_of_answer(ErrorClass::InvalidTarget, status(400)),
+            Certainty::NotApplied
+        );
+        assert_eq!(
+            certainty_of_answer(ErrorClass::Throttled, status(503)),
+            Certainty::NotApplied
+        );
+        assert_eq!(
+            certainty_of_answer(ErrorClass::Unavailable, status(400)),
+            Certainty::Ambiguous
+        );
+        assert_eq!(
+            certainty_of_answer(ErrorClass::Unrecognized, status(500)),
+            Certainty::Ambiguous
+        );
     }
 }

@@ -59,16 +59,36 @@ const CODES: &[(ErrorClass, &[&str])] = &[
     ),
     (
         ErrorClass::Unavailable,
-        &["InternalError", "InternalFailure", "ServiceUnavailable", "Unavailable", "HealthUnavailable", "RequestTimeout"],
+        &[
+            "InternalError",
+            "InternalFailure",
+            "ServiceUnavailable",
+            "Unavailable",
+            "HealthUnavailable",
+            "RequestTimeout",
+        ],
     ),
-    (ErrorClass::PartlyDone, &["InvalidPermission.Duplicate", "InvalidPermission.NotFound"]),
+    (
+        ErrorClass::PartlyDone,
+        &["InvalidPermission.Duplicate", "InvalidPermission.NotFound"],
+    ),
     (
         ErrorClass::NameTaken,
-        &["DuplicateLoadBalancerName", "DuplicateTargetGroupName", "DuplicateListener", "PriorityInUse"],
+        &[
+            "DuplicateLoadBalancerName",
+            "DuplicateTargetGroupName",
+            "DuplicateListener",
+            "PriorityInUse",
+        ],
     ),
     (
         ErrorClass::DependencyPending,
-        &["ResourceInUse", "DependencyViolation", "CapacityReservationPending", "TrustStoreNotReady"],
+        &[
+            "ResourceInUse",
+            "DependencyViolation",
+            "CapacityReservationPending",
+            "TrustStoreNotReady",
+        ],
     ),
     (
         ErrorClass::QuotaReached,
@@ -110,9 +130,15 @@ const CODES: &[(ErrorClass, &[&str])] = &[
             "MalformedQueryString",
         ],
     ),
-    (ErrorClass::Unsupported, &["InvalidAction", "UnsupportedOperation", "OperationNotSupported"]),
+    (
+        ErrorClass::Unsupported,
+        &["InvalidAction", "UnsupportedOperation", "OperationNotSupported"],
+    ),
     (ErrorClass::Protected, &["OperationNotPermitted"]),
-    (ErrorClass::AccessDenied, &["AccessDenied", "AccessDeniedException", "UnauthorizedOperation"]),
+    (
+        ErrorClass::AccessDenied,
+        &["AccessDenied", "AccessDeniedException", "UnauthorizedOperation"],
+    ),
     (
         ErrorClass::CredentialsRejected,
         &[
@@ -181,7 +207,10 @@ impl ErrorClass {
 
     /// Whether the error is about the targets that were sent, so that a call about others may still succeed.
     pub(crate) fn is_about_targets(self) -> bool {
-        matches!(self, Self::InvalidTarget | Self::InvalidInput | Self::QuotaReached)
+        matches!(
+            self,
+            Self::InvalidTarget | Self::InvalidInput | Self::QuotaReached
+        )
     }
 
     /// As a label of metrics.

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    fmt,
+    fmt, io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -16,6 +16,8 @@ use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_smithy_types::{retry::RetryConfig, timeout::TimeoutConfig};
 use jiff::Timestamp;
 use model::Shard;
+use rustls::RootCertStore;
+use rustls_pki_types::{CertificateDer, pem::PemObject};
 use secrecy::ExposeSecret;
 
 use crate::{Credentials, Error, Metrics, Settings, ShardClient, budget::Start};
@@ -59,18 +61,31 @@ impl Aws {
         if let Some(url) = &settings.endpoint_url {
             loader = loader.endpoint_url(url);
         }
-        if let Credentials::Static { access_key_id, secret_access_key } = &settings.credentials {
+        if let Credentials::Static {
+            access_key_id,
+            secret_access_key,
+        } = &settings.credentials
+        {
             let secret = secret_access_key.expose_secret();
             loader = loader.credentials_provider(Keys::new(access_key_id, secret, None, None, "settings"));
         }
         let base = loader.load().await;
-        Self { settings: Arc::new(settings), metrics, clock, base, shards: Mutex::default() }
+        Self {
+            settings: Arc::new(settings),
+            metrics,
+            clock,
+            base,
+            shards: Mutex::default(),
+        }
     }
 
     /// The client of a shard. All callers share its budget.
     pub fn shard(&self, shard: &Shard) -> ShardClient {
         let mut shards = self.shards();
-        shards.entry(shard.clone()).or_insert_with(|| self.client(shard, Start::Full)).clone()
+        shards
+            .entry(shard.clone())
+            .or_insert_with(|| self.client(shard, Start::Full))
+            .clone()
     }
 
     /// The client of a shard for a writer that succeeds another: the former may have spent the budget a moment ago, so
@@ -94,16 +109,43 @@ impl Aws {
 
 impl fmt::Debug for Aws {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Aws").field("settings", &self.settings).finish_non_exhaustive()
+        f.debug_struct("Aws")
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
     }
 }
 
 async fn http_client(settings: &Settings) -> Result<SharedHttpClient, Error> {
-    let mut trust = TrustStore::default();
+    // The client takes a machine without certificates, and a bad file, for a bug and panics.
+    let machine_has_roots = !rustls_native_certs::load_native_certs().certs.is_empty();
+    let mut trust = TrustStore::empty().with_native_roots(machine_has_roots);
     if let Some(path) = &settings.ca_file {
-        let pem = tokio::fs::read(path).await.map_err(|source| Error::CaFile { path: path.clone(), source })?;
+        let unusable = |source| Error::CaFile {
+            path: path.clone(),
+            source,
+        };
+        let pem = tokio::fs::read(path).await.map_err(unusable)?;
+        check_certificates(&pem).map_err(|why| unusable(io::Error::new(io::ErrorKind::InvalidData, why)))?;
         trust = trust.with_pem_certificate(pem);
     }
-    let tls = TlsContext::builder().with_trust_store(trust).build().map_err(|error| Error::Tls(error.into()))?;
-    Ok(Builder::new().tls_provider(Provider::Rustls(CryptoMode::AwsLc)).tls_context(tls).build_https())
+    let tls = TlsContext::builder()
+        .with_trust_store(trust)
+        .build()
+        .map_err(|error| Error::Tls(error.into()))?;
+    Ok(Builder::new()
+        .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
+        .tls_context(tls)
+        .build_https())
+}
+
+fn check_certificates(pem: &[u8]) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(pem) {
+        roots.add(certificate?)?;
+    }
+    if roots.is_empty() {
+        Err("it has no certificate".into())
+    } else {
+        Ok(())
+    }
 }

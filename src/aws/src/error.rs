@@ -10,8 +10,8 @@ use crate::{Failure, metrics::Action};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The CA file cannot be read.
-    #[error("the AWS CA file {} cannot be read: name a file with PEM certificates", path.display())]
+    /// The CA file cannot be read, or is none.
+    #[error("the AWS CA file {} cannot be used: name a file with PEM certificates", path.display())]
     CaFile {
         /// As it was set.
         path: PathBuf,
@@ -46,6 +46,9 @@ impl Error {
     }
 
     pub(crate) fn answer(action: Action, what: impl Into<String>) -> Self {
-        Self::Answer { action, what: what.into() }
+        Self::Answer {
+            action,
+            what: what.into(),
+        }
     }
 }

@@ -92,8 +92,16 @@ impl Metrics {
             waits: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.001, 4.0, 10))),
         };
         registry.register("aws_calls", "AWS calls by outcome", metrics.calls.clone());
-        registry.register("aws_call_targets", "Targets in AWS calls by outcome", metrics.targets.clone());
-        registry.register("aws_budget_level", "How full a shard's bucket of calls is, 0 to 1", metrics.level.clone());
+        registry.register(
+            "aws_call_targets",
+            "Targets in AWS calls by outcome",
+            metrics.targets.clone(),
+        );
+        registry.register(
+            "aws_budget_level",
+            "How full a shard's bucket of calls is, 0 to 1",
+            metrics.level.clone(),
+        );
         registry.register_with_unit(
             "aws_budget_wait",
             "How long a call waited for the budget",
@@ -112,11 +120,16 @@ impl Metrics {
     }
 
     pub(crate) fn waited(&self, lane: Lane, wait: Duration) {
-        self.waits.get_or_create(&LaneLabels { lane: lane.label() }).observe(wait.as_secs_f64());
+        self.waits
+            .get_or_create(&LaneLabels { lane: lane.label() })
+            .observe(wait.as_secs_f64());
     }
 
     pub(crate) fn level(&self, shard: &str, category: Category, level: f64) {
-        let labels = LevelLabels { shard: shard.to_owned(), category: category.label() };
+        let labels = LevelLabels {
+            shard: shard.to_owned(),
+            category: category.label(),
+        };
         self.level.get_or_create(&labels).set(level);
     }
 }

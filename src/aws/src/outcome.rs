@@ -71,18 +71,35 @@ impl Failure {
 
     /// The same failure for a call that was not even tried because of it.
     pub(crate) fn untried(&self) -> Self {
-        Self { certainty: Certainty::NotApplied, request_id: None, ..self.clone() }
+        Self {
+            certainty: Certainty::NotApplied,
+            request_id: None,
+            ..self.clone()
+        }
     }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { action, class, code, message, permission, request_id: _, certainty: _ } = self;
+        let Self {
+            action,
+            class,
+            code,
+            message,
+            permission,
+            request_id: _,
+            certainty: _,
+        } = self;
         match (class, permission) {
             (ErrorClass::AccessDenied, Some(permission)) => {
-                return write!(f, "AWS denies {action}: grant `{permission}` to Elbow's role ({message})");
+                return write!(
+                    f,
+                    "AWS denies {action}: grant `{permission}` to Elbow's role ({message})"
+                );
             }
-            (ErrorClass::CredentialsRejected, _) => write!(f, "AWS accepts no credentials of Elbow's for {action}")?,
+            (ErrorClass::CredentialsRejected, _) => {
+                write!(f, "AWS accepts no credentials of Elbow's for {action}")?
+            }
             (ErrorClass::Unreachable, _) => write!(f, "no connection to AWS for {action}")?,
             (ErrorClass::LeaseExpiring, _) => write!(f, "{action} was put off")?,
             _ => write!(f, "{action} failed")?,

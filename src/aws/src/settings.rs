@@ -39,7 +39,7 @@ impl Default for Settings {
             connect_timeout: Duration::from_secs(2),
             read_attempts: 3,
             targets_per_call: 200,
-            vpc_ttl: Duration::from_secs(600),
+            vpc_ttl: Duration::from_mins(10),
             budgets: budget::Settings::default(),
             credentials: Credentials::DefaultChain,
         }

@@ -4,9 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use aws_config::SdkConfig;
 use model::{
-    Observed, Shard, Target, TargetGroupArn,
-    target::ObservedTarget,
-    target_group::TargetGroupFacts,
+    Observed, Shard, Target, TargetGroupArn, target::ObservedTarget, target_group::TargetGroupFacts,
 };
 
 use crate::{
@@ -71,7 +69,9 @@ impl ShardClient {
 
     /// What the group is. `Absent` only if AWS says that it does not exist; `at` is when the question was sent.
     pub async fn target_group(&self, arn: &TargetGroupArn) -> Result<Observed<TargetGroupFacts>, Error> {
-        let Inner { caller, elbv2, vpcs, .. } = &*self.inner;
+        let Inner {
+            caller, elbv2, vpcs, ..
+        } = &*self.inner;
         elbv2::target_groups::describe(caller, elbv2, vpcs, arn).await
     }
 
@@ -119,7 +119,8 @@ impl ShardClient {
         targets: &[Target],
         deadline: Deadline,
     ) -> Vec<Outcome> {
-        self.write(Write::Deregister, permit, arn, targets, deadline).await
+        self.write(Write::Deregister, permit, arn, targets, deadline)
+            .await
     }
 
     async fn write(
@@ -130,15 +131,28 @@ impl ShardClient {
         targets: &[Target],
         deadline: Deadline,
     ) -> Vec<Outcome> {
-        let Inner { caller, elbv2, targets_per_call, .. } = &*self.inner;
-        elbv2::targets::Writer { caller, client: elbv2, write, arn, deadline }
-            .all(permit, targets, *targets_per_call)
-            .await
+        let Inner {
+            caller,
+            elbv2,
+            targets_per_call,
+            ..
+        } = &*self.inner;
+        elbv2::targets::Writer {
+            caller,
+            client: elbv2,
+            write,
+            arn,
+            deadline,
+        }
+        .all(permit, targets, *targets_per_call)
+        .await
     }
 }
 
 impl std::fmt::Debug for ShardClient {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ShardClient").field("shard", &self.inner.shard).finish_non_exhaustive()
+        f.debug_struct("ShardClient")
+            .field("shard", &self.inner.shard)
+            .finish_non_exhaustive()
     }
 }

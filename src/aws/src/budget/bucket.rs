@@ -34,7 +34,10 @@ impl Bucket {
     }
 
     pub(super) fn empty(rate: Rate, headroom: f64, learning: Learning, now: Instant) -> Self {
-        Self { tokens: 0.0, ..Self::full(rate, headroom, learning, now) }
+        Self {
+            tokens: 0.0,
+            ..Self::full(rate, headroom, learning, now)
+        }
     }
 
     /// Whether `tokens` are there now.
@@ -57,7 +60,9 @@ impl Bucket {
         self.refill(now);
         let missing = (tokens.min(self.capacity) - self.tokens).max(0.0);
         // A rate of 0 is a bucket that is never refilled; ask again now and then.
-        Duration::try_from_secs_f64(missing / self.rate).unwrap_or(Duration::MAX).min(Duration::from_secs(60))
+        Duration::try_from_secs_f64(missing / self.rate)
+            .unwrap_or(Duration::MAX)
+            .min(Duration::from_mins(1))
     }
 
     /// 0 to 1, as if the calls that wait had been made.
@@ -72,7 +77,9 @@ impl Bucket {
     pub(super) fn throttled(&mut self, now: Instant) {
         self.refill(now);
         self.tokens = 0.0;
-        let counted = self.shrunk_at.is_some_and(|at| now.duration_since(at) < self.learning.once_per);
+        let counted = self
+            .shrunk_at
+            .is_some_and(|at| now.duration_since(at) < self.learning.once_per);
         if !counted {
             self.rate = (self.rate * self.learning.decrease).max(self.set_rate * self.learning.floor);
             self.shrunk_at = Some(now);
@@ -84,7 +91,7 @@ impl Bucket {
         let before = self.rate;
         self.rate = (before + self.set_rate * self.learning.recovery_per_second * passed).min(self.set_rate);
         // The mean of a rate that grew linearly; a little less than the truth once it is capped, which is the safe side.
-        self.tokens = (self.tokens + (before + self.rate) / 2.0 * passed).min(self.capacity);
+        self.tokens = (self.tokens + f64::midpoint(before, self.rate) * passed).min(self.capacity);
         self.at = now;
     }
 }
@@ -124,13 +131,20 @@ mod tests {
         bucket.throttled(start + Duration::from_millis(10));
         assert!(!bucket.has(1.0, start + Duration::from_millis(20)));
         let rate = bucket.rate;
-        assert!((2.79..2.81).contains(&rate), "calls under way together count once: {rate}");
+        assert!(
+            (2.79..2.81).contains(&rate),
+            "calls under way together count once: {rate}"
+        );
 
         bucket.throttled(start + Duration::from_secs(2));
         assert!((1.9..2.1).contains(&bucket.rate), "{}", bucket.rate);
 
-        bucket.has(1.0, start + Duration::from_secs(300));
-        assert!((bucket.rate - 4.0).abs() < 1e-9, "back to what is set and no further: {}", bucket.rate);
+        bucket.has(1.0, start + Duration::from_mins(5));
+        assert!(
+            (bucket.rate - 4.0).abs() < 1e-9,
+            "back to what is set and no further: {}",
+            bucket.rate
+        );
     }
 
     #[test]

@@ -26,7 +26,10 @@ pub(super) struct Pace {
 
 impl Pace {
     pub(super) fn rested(settings: &Gather, now: Instant) -> Self {
-        Self { calls: settings.calls_at_once, at: now }
+        Self {
+            calls: settings.calls_at_once,
+            at: now,
+        }
     }
 
     /// How long until the next call.
@@ -37,7 +40,10 @@ impl Pace {
 
     /// A call with `targets` was made. A call that carries many is worth its cost: it is the small ones that hurt.
     pub(super) fn called(&mut self, targets: usize, settings: &Gather, now: Instant) {
-        #[expect(clippy::cast_precision_loss, reason = "a call has at most some hundred targets")]
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "a call has at most some hundred targets"
+        )]
         let earned = targets as f64 / settings.targets_per_call;
         self.calls = (self.calls_at(settings, now) - 1.0 + earned).min(settings.calls_at_once);
         self.at = now;
@@ -64,7 +70,10 @@ mod tests {
         assert_eq!(scarcity(1.0, &settings), Duration::ZERO);
         assert_eq!(scarcity(0.9, &settings), Duration::ZERO);
         assert_eq!(scarcity(0.0, &settings), settings.when_empty);
-        let waits: Vec<_> = (0..=10u8).rev().map(|level| scarcity(f64::from(level) / 10.0, &settings)).collect();
+        let waits: Vec<_> = (0..=10u8)
+            .rev()
+            .map(|level| scarcity(f64::from(level) / 10.0, &settings))
+            .collect();
         assert!(waits.is_sorted(), "{waits:?}");
     }
 
@@ -77,9 +86,15 @@ mod tests {
             pace.called(1, &settings, start);
         }
         let wait = pace.wait(&settings, start);
-        assert!(wait > Duration::from_secs(5) && wait < Duration::from_secs(8), "{wait:?}");
-        assert_eq!(pace.wait(&settings, start + wait + Duration::from_millis(1)), Duration::ZERO);
-        assert!(pace.is_rested(&settings, start + Duration::from_secs(60)));
+        assert!(
+            wait > Duration::from_secs(5) && wait < Duration::from_secs(8),
+            "{wait:?}"
+        );
+        assert_eq!(
+            pace.wait(&settings, start + wait + Duration::from_millis(1)),
+            Duration::ZERO
+        );
+        assert!(pace.is_rested(&settings, start + Duration::from_mins(1)));
     }
 
     #[test]

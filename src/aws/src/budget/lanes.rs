@@ -21,8 +21,14 @@ pub enum Lane {
 
 impl Lane {
     /// In order.
-    pub const ALL: [Self; 6] =
-        [Self::RemoveTerminating, Self::Add, Self::RemoveOther, Self::Rules, Self::Tags, Self::Describe];
+    pub const ALL: [Self; 6] = [
+        Self::RemoveTerminating,
+        Self::Add,
+        Self::RemoveOther,
+        Self::Rules,
+        Self::Tags,
+        Self::Describe,
+    ];
 
     pub(crate) fn label(self) -> &'static str {
         match self {
@@ -44,7 +50,9 @@ pub(super) struct Lanes<T> {
 
 impl<T> Lanes<T> {
     pub(super) fn new() -> Self {
-        Self { lanes: std::array::from_fn(|_| Turns::new()) }
+        Self {
+            lanes: std::array::from_fn(|_| Turns::new()),
+        }
     }
 
     pub(super) fn push(&mut self, lane: Lane, turn: &str, waiting: T) {
@@ -53,7 +61,9 @@ impl<T> Lanes<T> {
 
     /// The lane that is next.
     pub(super) fn first(&self) -> Option<Lane> {
-        Lane::ALL.into_iter().find(|lane| !self.lanes[*lane as usize].order.is_empty())
+        Lane::ALL
+            .into_iter()
+            .find(|lane| !self.lanes[*lane as usize].order.is_empty())
     }
 
     pub(super) fn pop(&mut self, lane: Lane) -> Option<T> {
@@ -61,7 +71,10 @@ impl<T> Lanes<T> {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.lanes.iter().map(|lane| lane.waiting.values().map(VecDeque::len).sum::<usize>()).sum()
+        self.lanes
+            .iter()
+            .map(|lane| lane.waiting.values().map(VecDeque::len).sum::<usize>())
+            .sum()
     }
 }
 
@@ -75,7 +88,10 @@ struct Turns<T> {
 
 impl<T> Turns<T> {
     fn new() -> Self {
-        Self { order: VecDeque::new(), waiting: HashMap::new() }
+        Self {
+            order: VecDeque::new(),
+            waiting: HashMap::new(),
+        }
     }
 
     fn push(&mut self, turn: &str, waiting: T) {

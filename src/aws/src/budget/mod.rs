@@ -19,11 +19,11 @@ use std::{
 use model::TargetGroupArn;
 use tokio::{sync::oneshot, time::Instant};
 
+use self::{bucket::Bucket, gather::Pace, lanes::Lanes};
 pub use self::{
     lanes::Lane,
     settings::{Gather, Learning, Rate, Settings},
 };
-use self::{bucket::Bucket, gather::Pace, lanes::Lanes};
 
 /// AWS's categories of calls, each with a bucket of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -133,11 +133,20 @@ impl Budget {
                 }
                 (Start::Full | Start::Empty, _) => full(rate),
             };
-            Line { bucket, lanes: Lanes::new() }
+            Line {
+                bucket,
+                lanes: Lanes::new(),
+            }
         });
         let account = settings.account.map(full);
-        let state = Mutex::new(State { lines, account, paces: HashMap::new() });
-        Self { inner: Arc::new(Inner { settings, state }) }
+        let state = Mutex::new(State {
+            lines,
+            account,
+            paces: HashMap::new(),
+        });
+        Self {
+            inner: Arc::new(Inner { settings, state }),
+        }
     }
 
     /// Waits for leave to make one call. `turn` says on whose behalf: within a lane, turns alternate.
@@ -172,7 +181,11 @@ impl Budget {
         let settings = &self.inner.settings.gather;
         let scarcity = gather::scarcity(self.level(Category::Registration), settings);
         let now = Instant::now();
-        let pace = self.lock().paces.get(target_group).map_or(Duration::ZERO, |pace| pace.wait(settings, now));
+        let pace = self
+            .lock()
+            .paces
+            .get(target_group)
+            .map_or(Duration::ZERO, |pace| pace.wait(settings, now));
         scarcity.max(pace)
     }
 
@@ -204,19 +217,37 @@ impl Budget {
         let Line { bucket, lanes } = &mut lines[category as usize];
         let mut account = account.as_mut().filter(|_| category.is_elbv2());
         let next = loop {
-            let Some(lane) = lanes.first() else { break Duration::from_secs(60) };
-            let reserved = if lane == Lane::RemoveTerminating { 0.0 } else { self.inner.settings.reserved };
+            let Some(lane) = lanes.first() else {
+                break Duration::from_mins(1);
+            };
+            let reserved = if lane == Lane::RemoveTerminating {
+                0.0
+            } else {
+                self.inner.settings.reserved
+            };
             let account_has = account.as_mut().is_none_or(|account| account.has(1.0, now));
             if !bucket.has(1.0 + reserved, now) || !account_has {
-                let account = account.as_mut().map_or(Duration::ZERO, |account| account.until(1.0, now));
+                let account = account
+                    .as_mut()
+                    .map_or(Duration::ZERO, |account| account.until(1.0, now));
                 break bucket.until(1.0 + reserved, now).max(account);
             }
-            let Some(grant) = lanes.pop(lane).filter(|grant| !grant.is_closed()) else { continue };
+            let Some(grant) = lanes.pop(lane).filter(|grant| !grant.is_closed()) else {
+                continue;
+            };
             bucket.take();
             if let Some(account) = &mut account {
                 account.take();
             }
-            grants.push((grant, Permit { budget: self.clone(), category, lane, spent: false }));
+            grants.push((
+                grant,
+                Permit {
+                    budget: self.clone(),
+                    category,
+                    lane,
+                    spent: false,
+                },
+            ));
         };
         // A permit that nobody takes gives its call back, which locks again.
         drop(state);

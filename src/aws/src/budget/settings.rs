@@ -80,7 +80,12 @@ pub struct Learning {
 
 impl Default for Learning {
     fn default() -> Self {
-        Self { decrease: 0.7, recovery_per_second: 0.005, floor: 0.05, once_per: Duration::from_secs(1) }
+        Self {
+            decrease: 0.7,
+            recovery_per_second: 0.005,
+            floor: 0.05,
+            once_per: Duration::from_secs(1),
+        }
     }
 }
 

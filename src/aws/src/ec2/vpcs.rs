@@ -51,10 +51,15 @@ impl Vpcs {
             return Ok(known.cidrs.clone());
         }
         let request = self.client.describe_vpcs().vpc_ids(vpc);
-        let cidrs = match caller.read(ACTION, Category::Ec2Describe, vpc, || request.clone().send()).await {
+        let cidrs = match caller
+            .read(ACTION, Category::Ec2Describe, vpc, || request.clone().send())
+            .await
+        {
             Ok((_, answer)) => {
                 let found = answer.vpcs().iter().find(|found| found.vpc_id() == Some(vpc));
-                Some(blocks(found.ok_or_else(|| Error::answer(ACTION, format!("it does not list {vpc}")))?)?)
+                Some(blocks(found.ok_or_else(|| {
+                    Error::answer(ACTION, format!("it does not list {vpc}"))
+                })?)?)
             }
             Err(failure) if matches!(failure.class, ErrorClass::AccessDenied | ErrorClass::Unsupported) => {
                 if !self.denial_reported.swap(true, Ordering::Relaxed) {
@@ -67,7 +72,10 @@ impl Vpcs {
             }
             Err(failure) => return Err(failure.into()),
         };
-        let known = Known { until: Instant::now() + self.ttl, cidrs: cidrs.clone() };
+        let known = Known {
+            until: Instant::now() + self.ttl,
+            cidrs: cidrs.clone(),
+        };
         self.lock().insert(vpc.to_owned(), known);
         Ok(cidrs)
     }
@@ -90,7 +98,11 @@ fn blocks(vpc: &Vpc) -> Result<Vec<IpNet>, Error> {
         .filter(|association| is_associated(association.ipv6_cidr_block_state()))
         .filter_map(|association| association.ipv6_cidr_block());
     v4.chain(v6)
-        .map(|block| block.parse().map_err(|_| Error::answer(ACTION, format!("`{block}` is no CIDR block"))))
+        .map(|block| {
+            block
+                .parse()
+                .map_err(|_| Error::answer(ACTION, format!("`{block}` is no CIDR block")))
+        })
         .collect()
 }
 

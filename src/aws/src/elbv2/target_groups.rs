@@ -1,6 +1,9 @@
 //! DescribeTargetGroups.
 
-use aws_sdk_elasticloadbalancingv2::{Client, types::TargetGroup};
+use aws_sdk_elasticloadbalancingv2::{
+    Client,
+    types::{TargetGroup, TargetGroupIpAddressTypeEnum},
+};
 use ipnet::IpNet;
 use model::{
     Observed, TargetGroupArn,
@@ -14,7 +17,9 @@ const ACTION: Action = Action::DescribeTargetGroups;
 /// The cheapest call that needs a permission which we need anyway.
 pub(crate) async fn warm(caller: &Caller, client: &Client) -> Result<(), Error> {
     let request = client.describe_target_groups().page_size(1);
-    caller.read(ACTION, Category::Describe, "", || request.clone().send()).await?;
+    caller
+        .read(ACTION, Category::Describe, "", || request.clone().send())
+        .await?;
     Ok(())
 }
 
@@ -28,7 +33,9 @@ pub(crate) async fn describe(
     // Before the question as far as an absence goes, too.
     let at = (caller.clock)();
     let request = client.describe_target_groups().target_group_arns(&turn);
-    let answer = caller.read(ACTION, Category::Describe, &turn, || request.clone().send()).await;
+    let answer = caller
+        .read(ACTION, Category::Describe, &turn, || request.clone().send())
+        .await;
     let (at, answer) = match answer {
         Ok(answer) => answer,
         Err(failure) if failure.class == ErrorClass::Vanished => return Ok(Observed::Absent { at }),
@@ -44,20 +51,32 @@ pub(crate) async fn describe(
         Some(vpc) => vpcs.cidrs(caller, vpc).await?,
         None => None,
     };
-    Ok(Observed::Present { at, value: facts(group, vpc_cidrs)? })
+    Ok(Observed::Present {
+        at,
+        value: facts(group, vpc_cidrs)?,
+    })
 }
 
 fn facts(group: &TargetGroup, vpc_cidrs: Option<Vec<IpNet>>) -> Result<TargetGroupFacts, Error> {
     // AWS leaves out the type of groups that are older than types.
-    let target_type = group.target_type().map_or("instance", |target_type| target_type.as_str());
-    let ip_address_type = match group.ip_address_type().map(|family| family.as_str()) {
+    let target_type = group
+        .target_type()
+        .map_or("instance", |target_type| target_type.as_str());
+    let ip_address_type = match group.ip_address_type().map(TargetGroupIpAddressTypeEnum::as_str) {
         None | Some("ipv4") => IpAddressType::Ipv4,
         Some("ipv6") => IpAddressType::Ipv6,
-        Some(other) => return Err(Error::answer(ACTION, format!("the IP address type `{other}` is unknown"))),
+        Some(other) => {
+            return Err(Error::answer(
+                ACTION,
+                format!("the IP address type `{other}` is unknown"),
+            ));
+        }
     };
     let port = group.port().map(u16::try_from).transpose();
     Ok(TargetGroupFacts {
-        target_type: target_type.parse().map_err(|invalid| Error::answer(ACTION, format!("{invalid}")))?,
+        target_type: target_type
+            .parse()
+            .map_err(|invalid| Error::answer(ACTION, format!("{invalid}")))?,
         protocol: group.protocol().map(|protocol| protocol.as_str().to_owned()),
         port: port.map_err(|_| Error::answer(ACTION, "the port is none"))?,
         vpc: group.vpc_id().map(str::to_owned),

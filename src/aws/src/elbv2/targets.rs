@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::{
     Certainty, Deadline, ErrorClass, Failure, Outcome, Receipt,
-    budget::Permit,
+    budget::{Lane, Permit},
     call::Caller,
     metrics::Action,
 };
@@ -46,16 +46,9 @@ impl Writer<'_> {
         let mut batches: VecDeque<Vec<Target>> = targets.chunks(per_call).map(<[_]>::to_vec).collect();
         let mut outcomes = Vec::new();
         while let Some(batch) = batches.pop_front() {
-            let permit = match permit.take() {
-                Some(permit) => Ok(permit),
-                None => {
-                    let turn = self.arn.to_string();
-                    self.caller.permit_before(self.deadline, self.write.action(), lane, &turn).await
-                }
-            };
-            let result = match permit {
-                Ok(permit) => self.one(permit, &batch).await,
-                Err(failure) => Err(failure),
+            let result = match permit.take() {
+                Some(permit) => self.one(permit, &batch).await,
+                None => self.another(lane, &batch).await,
             };
             match result {
                 Err(failure) if failure.class == ErrorClass::InvalidTarget && batch.len() > 1 => {
@@ -76,6 +69,16 @@ impl Writer<'_> {
         outcomes
     }
 
+    /// One more call.
+    async fn another(&self, lane: Lane, batch: &[Target]) -> Result<Receipt, Failure> {
+        let (action, turn) = (self.write.action(), self.arn.to_string());
+        let permit = self
+            .caller
+            .permit_before(self.deadline, action, lane, &turn)
+            .await?;
+        self.one(permit, batch).await
+    }
+
     async fn one(&self, permit: Permit, batch: &[Target]) -> Result<Receipt, Failure> {
         let action = self.write.action();
         let latest = self.deadline.latest_start(self.caller.attempt_timeout);
@@ -87,12 +90,20 @@ impl Writer<'_> {
         let count = batch.len();
         let result = match self.write {
             Write::Register => {
-                let request = self.client.register_targets().target_group_arn(arn).set_targets(targets);
+                let request = self
+                    .client
+                    .register_targets()
+                    .target_group_arn(arn)
+                    .set_targets(targets);
                 let answer = self.caller.attempt(action, permit, count, request.send()).await;
                 answer.map(|answer| receipt(&answer))
             }
             Write::Deregister => {
-                let request = self.client.deregister_targets().target_group_arn(arn).set_targets(targets);
+                let request = self
+                    .client
+                    .deregister_targets()
+                    .target_group_arn(arn)
+                    .set_targets(targets);
                 let answer = self.caller.attempt(action, permit, count, request.send()).await;
                 answer.map(|answer| receipt(&answer))
             }
@@ -116,7 +127,9 @@ fn description(target: &Target) -> TargetDescription {
 }
 
 fn receipt(answer: &impl RequestId) -> Receipt {
-    Receipt { request_id: answer.request_id().map(str::to_owned) }
+    Receipt {
+        request_id: answer.request_id().map(str::to_owned),
+    }
 }
 
 fn outcome(targets: Vec<Target>, result: Result<Receipt, Failure>) -> Option<Outcome> {
@@ -131,8 +144,9 @@ fn accused(batch: Vec<Target>, message: &str) -> (Vec<Target>, Vec<Vec<Target>>)
         .split(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '.' | ':' | '-')))
         .map(|word| word.trim_end_matches(['.', ':']))
         .collect();
-    let (named, mut rest): (Vec<Target>, Vec<Target>) =
-        batch.into_iter().partition(|target| words.contains(&target.key.id.to_string().as_str()));
+    let (named, mut rest): (Vec<Target>, Vec<Target>) = batch
+        .into_iter()
+        .partition(|target| words.contains(&target.key.id.to_string().as_str()));
     if named.is_empty() {
         let right = rest.split_off(rest.len() / 2);
         return (named, vec![rest, right]);
@@ -150,7 +164,10 @@ mod tests {
     fn targets(addresses: &[&str]) -> Vec<Target> {
         addresses
             .iter()
-            .map(|address| Target { key: TargetKey::ip(address.parse().unwrap(), 80), zone: None })
+            .map(|address| Target {
+                key: TargetKey::ip(address.parse().unwrap(), 80),
+                zone: None,
+            })
             .collect()
     }
 
@@ -167,7 +184,10 @@ mod tests {
 
     #[test]
     fn a_batch_of_which_nobody_is_named_is_halved() {
-        let (refused, rest) = accused(targets(&["10.0.0.1", "10.0.0.2", "10.0.0.3"]), "One or more are invalid");
+        let (refused, rest) = accused(
+            targets(&["10.0.0.1", "10.0.0.2", "10.0.0.3"]),
+            "One or more are invalid",
+        );
         assert!(refused.is_empty());
         assert_eq!(rest, [targets(&["10.0.0.1"]), targets(&["10.0.0.2", "10.0.0.3"])]);
     }
