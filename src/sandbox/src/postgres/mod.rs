@@ -4,7 +4,6 @@ mod installation;
 mod server;
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use tokio_postgres::NoTls;
@@ -100,11 +99,7 @@ impl Postgres {
 
     /// Creates a database whose name begins with `prefix` and that nobody else has, and answers its URL.
     pub async fn fresh_database(&self, prefix: &str) -> Result<String> {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        // A given server remembers the databases of earlier runs, and process ids come back.
-        let port = crate::free_port();
-        self.create_database(&format!("{prefix}_{}_{port}_{count}", std::process::id()))
+        self.create_database(&format!("{prefix}_{}", uuid::Uuid::new_v4().simple()))
             .await
     }
 

@@ -1,0 +1,12 @@
+//! A real Kubernetes control plane on loopback, without containers: etcd and the API server, and if wanted the
+//! controllers, the scheduler and nodes that kwok plays. RBAC is real.
+
+mod binaries;
+mod credentials;
+mod launch;
+mod node;
+mod plane;
+
+pub use binaries::Binaries;
+pub use node::Node;
+pub use plane::{ControlPlane, Kubectl, Options};
