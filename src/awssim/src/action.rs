@@ -12,13 +12,13 @@ use crate::{
 /// The members of the result, or the error.
 pub(crate) type Reply = Result<Xml, AwsError>;
 
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) enum Run {
     Read(fn(&View<'_>, &Node<'_>) -> Reply),
     Write(fn(&mut Change<'_>, &Node<'_>) -> Reply),
 }
 
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Action {
     pub(crate) name: &'static str,
     pub(crate) category: Category,

@@ -14,7 +14,7 @@ use crate::{
     query::{self, Credential, Form, Node},
     service::Service,
     settings::Settings,
-    sts::{self, Identities},
+    sts::{self, Caller, Identities},
     throttle::{Category, Throttle},
     world::{Change, Ids, View, World},
     xml::Xml,
@@ -66,8 +66,7 @@ pub(crate) enum Ending {
 /// A call that takes effect after its caller has been left without an answer.
 #[derive(Debug)]
 pub(crate) struct LateCall {
-    action: &'static str,
-    service: Service,
+    action: Action,
     place: Place,
     form: Form,
     sequence: u64,
@@ -117,122 +116,112 @@ impl Core {
         let now = self.clock.now();
         let request_id = self.ids.request_id();
         let action = query::lookup(&call.form, "Action").unwrap_or_default().to_owned();
-        let service = call.credential.as_ref().and_then(|credential| credential.service);
-        let region = call
-            .credential
-            .as_ref()
-            .map_or("us-east-1", |credential| &credential.region)
-            .to_owned();
-        let access_key = call
-            .credential
-            .as_ref()
-            .map_or("", |credential| credential.access_key.as_str())
-            .to_owned();
-        let caller = self.identities.caller(&access_key, &region, now);
-        let account = caller
-            .as_ref()
-            .map_or_else(|_| String::new(), |caller| caller.account.clone());
-        let place = Place::new(account, region);
-
-        let outcome = match (&call.credential, service, caller) {
-            (None, _, _) => Outcome::refused(
-                AwsError::new(
-                    "MissingAuthenticationToken",
-                    "Request is missing Authentication Token",
-                )
-                .with_status(403),
-            ),
-            (Some(credential), None, _) => Outcome::refused(AwsError::new(
-                "InvalidAction",
-                format!("The service '{}' is not simulated", credential.signing_name),
-            )),
-            (_, _, Err(error)) => Outcome::refused(error),
-            (_, Some(service), Ok(caller)) => self.run(service, &action, &place, &caller, &call.form, now),
+        let asked = self.identify(&call, now);
+        let outcome = match &asked.caller {
+            Ok((service, caller)) => self.run(*service, &action, &asked.place, caller, &call.form, now),
+            Err(error) => Outcome::refused(error.clone()),
         };
-
-        let framing = service.unwrap_or(Service::Elbv2);
-        let answer = match &outcome.result {
-            Ok(result) => {
-                let body = framing.frame(&action, &request_id, result);
-                Answer {
-                    status: 200,
-                    body,
-                    request_id: request_id.clone(),
-                }
-            }
-            Err(error) => {
-                let body = framing.frame_error(error, &request_id);
-                Answer {
-                    status: error.status,
-                    body,
-                    request_id: request_id.clone(),
-                }
-            }
+        let framing = asked.service.unwrap_or(Service::Elbv2);
+        let (status, body) = match &outcome.result {
+            Ok(result) => (200, framing.frame(&action, &request_id, result)),
+            Err(error) => (error.status, framing.frame_error(error, &request_id)),
         };
-        let is_answered = !matches!(
-            outcome.fault,
-            Some(
-                Fault::AppliedThenTimeout { .. }
-                    | Fault::TimeoutNotApplied { .. }
-                    | Fault::LateApply { .. }
-                    | Fault::DroppedConnection { .. }
-            )
-        );
-        let error_code = outcome
-            .result
-            .as_ref()
-            .err()
-            .map(|error| error.code(framing).to_owned());
+        let answer = Answer {
+            status,
+            body,
+            request_id: request_id.clone(),
+        };
+        let is_answered = outcome.fault.as_ref().is_none_or(Fault::lets_answer);
         let entry = Entry {
             sequence: 0,
             received: call.received,
             simulated: now,
             answered: None,
-            service,
+            service: asked.service,
             action: action.clone(),
-            account: place.account.clone(),
-            region: place.region.clone(),
-            access_key,
-            targets: call
-                .form
-                .iter()
-                .filter(|(key, _)| key.starts_with("Targets.") && key.ends_with(".Id"))
-                .count(),
+            account: asked.place.account.clone(),
+            region: asked.place.region.clone(),
+            access_key: asked.access_key,
+            targets: call.form.iter().filter(|(key, _)| is_target_id(key)).count(),
             params: call.form.clone(),
-            status: is_answered.then_some(answer.status),
-            error_code,
+            status: is_answered.then_some(status),
+            error_code: outcome
+                .result
+                .as_ref()
+                .err()
+                .map(|error| error.code(framing).to_owned()),
             request_id,
             applied: outcome.applied,
             fault: outcome.fault.as_ref().map(|fault| fault.name().to_owned()),
             abandoned: false,
         };
         let sequence = self.journal.append(entry, self.settings.journal.capacity);
-        let after = self.settings.latency.of(&action).sample(self.ids.random());
+        let latency = self.settings.latency.of(&action).sample(self.ids.random());
+        let late = |after| match Action::find(framing, &action) {
+            Some(action) => {
+                let call = LateCall {
+                    action,
+                    place: asked.place,
+                    form: call.form,
+                    sequence,
+                };
+                Ending::ApplyLater { after, call }
+            }
+            None => Ending::Silence { hold: None },
+        };
         let ending = match outcome.fault {
             Some(Fault::AppliedThenTimeout { hold } | Fault::TimeoutNotApplied { hold }) => {
                 Ending::Silence { hold }
             }
-            Some(Fault::DroppedConnection { .. }) => Ending::Drop { after },
-            Some(Fault::LateApply { after }) => match service.and_then(|it| Action::find(it, &action)) {
-                Some(found) => Ending::ApplyLater {
-                    after,
-                    call: LateCall {
-                        action: found.name,
-                        service: framing,
-                        place,
-                        form: call.form,
-                        sequence,
-                    },
-                },
-                None => Ending::Silence { hold: None },
-            },
+            Some(Fault::DroppedConnection { .. }) => Ending::Drop { after: latency },
+            Some(Fault::LateApply { after }) => late(after),
             Some(Fault::Slow { by }) => Ending::Answer {
-                after: after + by,
+                after: latency + by,
                 answer,
             },
-            _ => Ending::Answer { after, answer },
+            _ => Ending::Answer {
+                after: latency,
+                answer,
+            },
         };
         Decision { sequence, ending }
+    }
+
+    /// Who asks, of which service, and where; or why nobody may.
+    fn identify(&self, call: &Call, now: Timestamp) -> Asked {
+        let Some(credential) = &call.credential else {
+            let message = "Request is missing Authentication Token";
+            let error = AwsError::new("MissingAuthenticationToken", message).with_status(403);
+            let place = Place::new("", "us-east-1");
+            return Asked {
+                service: None,
+                place,
+                access_key: String::new(),
+                caller: Err(error),
+            };
+        };
+        let Credential {
+            access_key,
+            region,
+            service,
+            signing_name,
+        } = credential.clone();
+        let caller = self.identities.caller(&access_key, &region, now);
+        let account = caller.as_ref().map_or("", |caller| caller.account.as_str());
+        let place = Place::new(account, region);
+        let unknown = || {
+            AwsError::new(
+                "InvalidAction",
+                format!("The service '{signing_name}' is not simulated"),
+            )
+        };
+        let caller = caller.and_then(|caller| Ok((service.ok_or_else(unknown)?, caller)));
+        Asked {
+            service,
+            place,
+            access_key,
+            caller,
+        }
     }
 
     fn run(
@@ -240,7 +229,7 @@ impl Core {
         service: Service,
         action: &str,
         place: &Place,
-        caller: &sts::Caller,
+        caller: &Caller,
         form: &Form,
         now: Timestamp,
     ) -> Outcome {
@@ -261,51 +250,16 @@ impl Core {
             target_group_arn,
         };
         let fault = self.faults.hit(subject);
-        let refusal = match &fault {
-            Some(Fault::Error {
-                code,
-                message,
-                status,
-            }) => Some(AwsError::new(code.clone(), message.clone()).with_status(*status)),
-            Some(Fault::Throttle) => Some(self.settings.throttling.error(match service {
-                Service::Ec2 => Category::Ec2Mutating,
-                Service::Elbv2 | Service::Sts => Category::ElbMutating,
-            })),
-            Some(Fault::Http500) => {
-                Some(AwsError::new("InternalFailure", "An internal error occurred").with_status(500))
-            }
-            Some(Fault::AccessDenied) => {
-                let permission = format!("{}:{action}", service.iam_prefix());
-                let code = if service == Service::Ec2 {
-                    "UnauthorizedOperation"
-                } else {
-                    "AccessDenied"
-                };
-                Some(sts::access_denied(
-                    caller,
-                    &permission,
-                    target_group_arn.unwrap_or("*"),
-                    code,
-                ))
-            }
-            Some(Fault::ExpiredToken) => Some(sts::expired_token()),
-            _ => None,
-        };
-        if let Some(error) = refusal {
+        if let Some(error) = fault
+            .as_ref()
+            .and_then(|fault| self.refusal(fault, subject, caller))
+        {
             return Outcome {
                 fault,
                 ..Outcome::refused(error)
             };
         }
-        let is_skipped = matches!(
-            fault,
-            Some(
-                Fault::TimeoutNotApplied { .. }
-                    | Fault::LateApply { .. }
-                    | Fault::DroppedConnection { applied: false }
-            )
-        );
-        if is_skipped {
+        if fault.as_ref().is_some_and(Fault::skips) {
             return Outcome {
                 result: Ok(Xml::new()),
                 applied: false,
@@ -344,6 +298,46 @@ impl Core {
             result,
             applied,
             fault,
+        }
+    }
+
+    /// The error of a fault that is one.
+    fn refusal(&self, fault: &Fault, subject: Subject<'_>, caller: &Caller) -> Option<AwsError> {
+        let Subject {
+            service,
+            action,
+            target_group_arn,
+            ..
+        } = subject;
+        match fault {
+            Fault::Error {
+                code,
+                message,
+                status,
+            } => Some(AwsError::new(code.clone(), message.clone()).with_status(*status)),
+            Fault::Throttle => Some(self.settings.throttling.error(match service {
+                Service::Ec2 => Category::Ec2Mutating,
+                Service::Elbv2 | Service::Sts => Category::ElbMutating,
+            })),
+            Fault::Http500 => {
+                Some(AwsError::new("InternalFailure", "An internal error occurred").with_status(500))
+            }
+            Fault::AccessDenied => {
+                let permission = format!("{}:{action}", service.iam_prefix());
+                let code = if service == Service::Ec2 {
+                    "UnauthorizedOperation"
+                } else {
+                    "AccessDenied"
+                };
+                Some(sts::access_denied(
+                    caller,
+                    &permission,
+                    target_group_arn.unwrap_or("*"),
+                    code,
+                ))
+            }
+            Fault::ExpiredToken => Some(sts::expired_token()),
+            _ => None,
         }
     }
 
@@ -387,13 +381,22 @@ impl Core {
     /// Applies a call whose caller got no answer.
     pub(crate) fn apply_late(&mut self, call: &LateCall) {
         let now = self.clock.now();
-        let Some(action) = Action::find(call.service, call.action) else {
-            return;
-        };
         let params = Node::tree(&call.form);
-        let (_, applied) = self.apply(action.run, &call.place, &params, now);
+        let (_, applied) = self.apply(call.action.run, &call.place, &params, now);
         self.journal.amend(call.sequence, |entry| entry.applied = applied);
     }
+}
+
+/// What the credential of a call says.
+struct Asked {
+    service: Option<Service>,
+    place: Place,
+    access_key: String,
+    caller: Result<(Service, Caller), AwsError>,
+}
+
+fn is_target_id(key: &str) -> bool {
+    key.starts_with("Targets.") && key.ends_with(".Id")
 }
 
 impl Outcome {

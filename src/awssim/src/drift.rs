@@ -92,14 +92,8 @@ pub(crate) fn apply(core: &mut Core, drift: &Drift) -> Result<(), AdminError> {
     match drift {
         Drift::AddTargets {
             target_group_arn,
-            targets: specs,
-        } => {
-            let group = group(core, target_group_arn)?;
-            group.sweep(now);
-            for spec in specs {
-                targets::add(group, spec.key(group), spec.zone.clone(), now);
-            }
-        }
+            targets,
+        } => add(core, target_group_arn, targets),
         Drift::RemoveTargets {
             target_group_arn,
             targets,
@@ -108,6 +102,7 @@ pub(crate) fn apply(core: &mut Core, drift: &Drift) -> Result<(), AdminError> {
             for spec in targets {
                 group.targets.remove(&spec.key(group));
             }
+            Ok(())
         }
         Drift::DeregisterTargets {
             target_group_arn,
@@ -117,46 +112,15 @@ pub(crate) fn apply(core: &mut Core, drift: &Drift) -> Result<(), AdminError> {
             for spec in targets {
                 group.deregister(&spec.key(group), now);
             }
+            Ok(())
         }
-        Drift::DeleteTargetGroup {
-            target_group_arn: arn,
-        } => {
-            group(core, arn)?;
-            let region = core.world.region_mut(&place("target group", arn)?, now);
-            region.target_groups.remove(arn);
-            region
-                .listeners
-                .retain(|_, listener| listener.target_groups().all(|group| group != arn));
-            refresh_use(region, now);
-        }
-        Drift::DeleteLoadBalancer {
-            load_balancer_arn: arn,
-        } => {
-            let region = core.world.region_mut(&place("load balancer", arn)?, now);
-            if region.load_balancers.remove(arn).is_none() {
-                return Err(AdminError::Unknown {
-                    kind: "load balancer",
-                    id: arn.clone(),
-                });
-            }
-            region
-                .listeners
-                .retain(|_, listener| listener.spec.load_balancer != *arn);
-            refresh_use(region, now);
-        }
+        Drift::DeleteTargetGroup { target_group_arn } => delete_target_group(core, target_group_arn),
+        Drift::DeleteLoadBalancer { load_balancer_arn } => delete_load_balancer(core, load_balancer_arn),
         Drift::SetHealth {
             target_group_arn,
-            target: spec,
+            target,
             health,
-        } => {
-            let group = group(core, target_group_arn)?;
-            let key = spec.key(group);
-            let target = group.targets.get_mut(&key).ok_or_else(|| AdminError::Unknown {
-                kind: "target",
-                id: format!("{}:{}", key.id, key.port),
-            })?;
-            target.scripted.clone_from(health);
-        }
+        } => set_health(core, target_group_arn, target, health.as_ref()),
         Drift::SetInstanceState {
             account,
             region,
@@ -164,12 +128,10 @@ pub(crate) fn apply(core: &mut Core, drift: &Drift) -> Result<(), AdminError> {
             state,
         } => {
             let region = core.world.region_mut(&Place::new(account, region), now);
-            if !ec2::set_state(region, instance_id, *state, now) {
-                return Err(AdminError::Unknown {
-                    kind: "instance",
-                    id: instance_id.clone(),
-                });
-            }
+            let known = ec2::set_state(region, instance_id, *state, now);
+            known
+                .then_some(())
+                .ok_or_else(|| unknown("instance", instance_id))
         }
         Drift::RevokeRule {
             account,
@@ -181,14 +143,67 @@ pub(crate) fn apply(core: &mut Core, drift: &Drift) -> Result<(), AdminError> {
                 .security_groups
                 .values_mut()
                 .find(|group| group.rules.contains_key(id));
-            let holder = holder.ok_or_else(|| AdminError::Unknown {
-                kind: "rule",
-                id: id.clone(),
-            })?;
-            Arc::make_mut(holder).rules.remove(id);
+            Arc::make_mut(holder.ok_or_else(|| unknown("rule", id))?)
+                .rules
+                .remove(id);
+            Ok(())
         }
     }
+}
+
+fn add(core: &mut Core, arn: &str, specs: &[TargetSpec]) -> Result<(), AdminError> {
+    let now = core.clock.now();
+    let group = group(core, arn)?;
+    group.sweep(now);
+    for spec in specs {
+        targets::add(group, spec.key(group), spec.zone.clone(), now);
+    }
     Ok(())
+}
+
+fn set_health(
+    core: &mut Core,
+    arn: &str,
+    spec: &TargetSpec,
+    health: Option<&ScriptedHealth>,
+) -> Result<(), AdminError> {
+    let group = group(core, arn)?;
+    let key = spec.key(group);
+    let target = group.targets.get_mut(&key);
+    target
+        .ok_or_else(|| unknown("target", format!("{}:{}", key.id, key.port)))?
+        .scripted = health.cloned();
+    Ok(())
+}
+
+fn delete_target_group(core: &mut Core, arn: &str) -> Result<(), AdminError> {
+    group(core, arn)?;
+    let now = core.clock.now();
+    let region = core.world.region_mut(&place("target group", arn)?, now);
+    region.target_groups.remove(arn);
+    region
+        .listeners
+        .retain(|_, listener| listener.target_groups().all(|group| group != arn));
+    refresh_use(region, now);
+    Ok(())
+}
+
+fn delete_load_balancer(core: &mut Core, arn: &str) -> Result<(), AdminError> {
+    let now = core.clock.now();
+    let region = core.world.region_mut(&place("load balancer", arn)?, now);
+    region
+        .load_balancers
+        .remove(arn)
+        .ok_or_else(|| unknown("load balancer", arn))?;
+    region
+        .listeners
+        .retain(|_, listener| listener.spec.load_balancer != *arn);
+    refresh_use(region, now);
+    Ok(())
+}
+
+fn unknown(kind: &'static str, id: impl Into<String>) -> AdminError {
+    AdminError::Unknown { kind, id: id.into() }
 }
 
 fn place(kind: &'static str, arn: &str) -> Result<Place, AdminError> {

@@ -86,6 +86,27 @@ fn bad_request() -> u16 {
 }
 
 impl Fault {
+    /// Whether the caller hears anything at all.
+    pub(crate) fn lets_answer(&self) -> bool {
+        !matches!(
+            self,
+            Self::AppliedThenTimeout { .. }
+                | Self::TimeoutNotApplied { .. }
+                | Self::LateApply { .. }
+                | Self::DroppedConnection { .. }
+        )
+    }
+
+    /// Whether the call has no effect when it arrives.
+    pub(crate) fn skips(&self) -> bool {
+        matches!(
+            self,
+            Self::TimeoutNotApplied { .. }
+                | Self::LateApply { .. }
+                | Self::DroppedConnection { applied: false }
+        )
+    }
+
     /// The name that the journal shows.
     pub fn name(&self) -> &'static str {
         match self {

@@ -66,7 +66,7 @@ mod tests {
 
     use super::*;
 
-    const LIFETIME: Duration = Duration::from_secs(60);
+    const LIFETIME: Duration = Duration::from_mins(1);
 
     fn one(
         keys: &[String],

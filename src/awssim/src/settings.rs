@@ -133,7 +133,7 @@ impl Default for Paging {
         Self {
             elbv2: 400,
             ec2: 1000,
-            marker_lifetime: Duration::from_secs(24 * 3600),
+            marker_lifetime: Duration::from_hours(24),
         }
     }
 }

@@ -266,7 +266,7 @@ fn write_reservation<'a>(
     xml.text("ownerId", &region.place.account);
     xml.within("groupSet", |_| ());
     xml.list("instancesSet", "item", instances, |xml, instance| {
-        write(xml, region, instance)
+        write(xml, region, instance);
     });
 }
 

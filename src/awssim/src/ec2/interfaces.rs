@@ -71,7 +71,7 @@ pub(super) fn describe(view: &View<'_>, params: &Node<'_>) -> Reply {
     )?;
     let mut xml = Xml::new();
     xml.list("networkInterfaceSet", "item", interfaces, |xml, interface| {
-        write(xml, view.region, interface)
+        write(xml, view.region, interface);
     });
     xml.maybe("nextToken", next);
     Ok(xml)
@@ -120,7 +120,7 @@ pub(super) fn write_addresses(xml: &mut Xml, interface: &NetworkInterface) {
     });
     let v6 = interface.addresses.iter().filter(|address| address.is_ipv6());
     xml.list("ipv6AddressesSet", "item", v6, |xml, address| {
-        xml.text("ipv6Address", address)
+        xml.text("ipv6Address", address);
     });
 }
 
@@ -132,10 +132,10 @@ pub(super) fn write_prefixes(xml: &mut Xml, interface: &NetworkInterface) {
             .filter(move |net| matches!(net, IpNet::V6(_)) == v6)
     };
     xml.list("ipv4PrefixSet", "item", of_family(false), |xml, prefix| {
-        xml.text("ipv4Prefix", prefix)
+        xml.text("ipv4Prefix", prefix);
     });
     xml.list("ipv6PrefixSet", "item", of_family(true), |xml, prefix| {
-        xml.text("ipv6Prefix", prefix)
+        xml.text("ipv6Prefix", prefix);
     });
 }
 

@@ -51,7 +51,7 @@ pub(super) fn authorize_ingress(change: &mut Change<'_>, params: &Node<'_>) -> R
     let mut xml = Xml::new();
     xml.text("return", true);
     xml.list("securityGroupRuleSet", "item", &added, |xml, rule| {
-        write(xml, change.region, &id, rule)
+        write(xml, change.region, &id, rule);
     });
     group_mut(change.region, &id)
         .rules
@@ -97,7 +97,7 @@ pub(super) fn revoke_ingress(change: &mut Change<'_>, params: &Node<'_>) -> Repl
         });
     }
     xml.list("revokedSecurityGroupRuleSet", "item", &found, |xml, rule| {
-        write_revoked(xml, &group.id, rule)
+        write_revoked(xml, &group.id, rule);
     });
     let id = group.id.clone();
     let group = group_mut(change.region, &id);
@@ -142,7 +142,7 @@ pub(super) fn describe(view: &View<'_>, params: &Node<'_>) -> Reply {
     let (rules, next) = page(view, params, "SecurityGroupRules", found)?;
     let mut xml = Xml::new();
     xml.list("securityGroupRuleSet", "item", rules, |xml, (group, rule)| {
-        write(xml, view.region, group, rule)
+        write(xml, view.region, group, rule);
     });
     xml.maybe("nextToken", next);
     Ok(xml)

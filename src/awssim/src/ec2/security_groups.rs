@@ -125,7 +125,7 @@ pub(super) fn describe(view: &View<'_>, params: &Node<'_>) -> Reply {
     )?;
     let mut xml = Xml::new();
     xml.list("securityGroupInfo", "item", groups, |xml, group| {
-        write(xml, view.region, group)
+        write(xml, view.region, group);
     });
     xml.maybe("nextToken", next);
     Ok(xml)

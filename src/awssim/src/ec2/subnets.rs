@@ -91,7 +91,7 @@ pub(super) fn describe(view: &View<'_>, params: &Node<'_>) -> Reply {
     )?;
     let mut xml = Xml::new();
     xml.list("subnetSet", "item", subnets, |xml, subnet| {
-        write(xml, view.region, subnet)
+        write(xml, view.region, subnet);
     });
     xml.maybe("nextToken", next);
     Ok(xml)

@@ -1,6 +1,6 @@
 //! Availability zones: three in every region.
 
-use super::filters::Filters;
+use super::{filters::Filters, model::Tags};
 use crate::{action::Reply, error::AwsError, query::Node, world::View, xml::Xml};
 
 pub(super) fn describe(view: &View<'_>, params: &Node<'_>) -> Reply {
@@ -33,7 +33,7 @@ pub(super) fn describe(view: &View<'_>, params: &Node<'_>) -> Reply {
     let wanted = zones.iter().filter(|zone| {
         (names.is_empty() || names.contains(&zone.as_str()))
             && (ids.is_empty() || ids.contains(&place.zone_id(zone).as_str()))
-            && filters.matches(&Default::default(), |field| {
+            && filters.matches(&Tags::new(), |field| {
                 vec![match field {
                     "zone-name" => (*zone).clone(),
                     "zone-id" => place.zone_id(zone),

@@ -409,7 +409,7 @@ fn write(xml: &mut Xml, listener: &Listener) {
     xml.text("Port", spec.port);
     xml.text("Protocol", spec.protocol.as_str());
     xml.list("Certificates", "member", &spec.certificate, |xml, arn| {
-        xml.text("CertificateArn", arn)
+        xml.text("CertificateArn", arn);
     });
     xml.maybe("SslPolicy", spec.ssl_policy.as_ref());
     let ordered = spec.actions.iter().zip(1..);

@@ -43,7 +43,7 @@ pub(super) fn create(change: &mut Change<'_>, params: &Node<'_>) -> Reply {
         ));
     }
     let id = change.ids.elb();
-    let load_balancer = Arc::new(new(change.region, change.ids, id, spec, tags, change.now));
+    let load_balancer = Arc::new(new(change.region, change.ids, &id, spec, tags, change.now));
     change
         .region
         .load_balancers
@@ -51,10 +51,10 @@ pub(super) fn create(change: &mut Change<'_>, params: &Node<'_>) -> Reply {
     Ok(document(&change.view(), [load_balancer.as_ref()], None))
 }
 
-pub(crate) fn new(
+fn new(
     region: &Region,
     ids: &mut Ids,
-    id: String,
+    id: &str,
     spec: LoadBalancerSpec,
     tags: Tags,
     created: jiff::Timestamp,
@@ -274,7 +274,7 @@ fn document<'a>(
 ) -> Xml {
     let mut xml = Xml::new();
     xml.list("LoadBalancers", "member", load_balancers, |xml, each| {
-        write(xml, view, each)
+        write(xml, view, each);
     });
     xml.maybe("NextMarker", next);
     xml
