@@ -4,5 +4,6 @@
 
 mod reads;
 mod setup;
+mod simulated;
 mod support;
 mod writes;
