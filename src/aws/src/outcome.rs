@@ -98,7 +98,7 @@ impl fmt::Display for Failure {
                 );
             }
             (ErrorClass::CredentialsRejected, _) => {
-                write!(f, "AWS accepts no credentials of Elbow's for {action}")?
+                write!(f, "AWS accepts no credentials of Elbow's for {action}")?;
             }
             (ErrorClass::Unreachable, _) => write!(f, "no connection to AWS for {action}")?,
             (ErrorClass::LeaseExpiring, _) => write!(f, "{action} was put off")?,

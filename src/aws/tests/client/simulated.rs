@@ -254,7 +254,7 @@ async fn one_bad_target_does_not_keep_out_the_others() {
         .filter(|outcome| outcome.result.is_err())
         .collect();
     assert_eq!(refused.len(), 1);
-    assert_eq!(refused[0].targets, [outside.key.clone()]);
+    assert_eq!(refused[0].targets, std::slice::from_ref(&outside.key));
     assert!(targets(1..=20).iter().all(|target| world.is_registered(target)));
 
     let with_zone = Target {
