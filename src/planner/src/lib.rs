@@ -1,1 +1,154 @@
-//! Placeholder doc, replaced with the crate's first code.
+//! The planner: wishes of bindings × what AWS has × what is ours → a plan. Pure, and the only place that decides.
+//!
+//! It owns the rules of removal (`src/README.md`, "Removals"): evidence, hold-down, guard, holds, and what is told to
+//! users about them. Time, settings and observations come in by [`Input`]; there is no I/O, no clock and no randomness,
+//! so that equal input gives an equal plan. Planning again what has been applied yields no steps.
+//!
+//! It must not know SQL, AWS SDK types, Kubernetes clients or who is connected. The next step of the ring is the apply
+//! in `reconcile`, which writes each step's intent to the ledger before it calls AWS.
+
+mod absence;
+mod addition;
+mod guard;
+mod holds;
+mod input;
+mod ledger;
+mod observe;
+mod status;
+mod wanted;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+pub use input::{BindingInput, ClusterView, Input};
+use model::{
+    BindingId, Observed, TargetKey,
+    ledger::Ground,
+    plan::{Observe, Plan, Step, Subtraction},
+    sabotage,
+};
+
+use crate::{
+    absence::Holder,
+    addition::Demand,
+    guard::{Guard, Passed},
+    holds::{Alarm, Holds},
+    observe::Sight,
+};
+
+/// Decides what is to happen to one target group.
+pub fn plan(input: &Input) -> Plan {
+    let holders: BTreeMap<BindingId, Holder<'_>> = input
+        .bindings
+        .iter()
+        .map(|bound| {
+            (
+                bound.binding.id,
+                Holder {
+                    input: bound,
+                    wish: wanted::wish(input, bound),
+                },
+            )
+        })
+        .collect();
+    let sight = Sight::of(input);
+    let mut holds = Holds::default();
+    let mut alarm = Alarm::new(input.now);
+
+    let demands = addition::demands(&holders, &mut holds);
+    let additions = addition::additions(input, &sight, &holders, &demands, &mut holds);
+    let review = ledger::review(input, &sight, &holders, &demands, &mut holds, &mut alarm);
+    let unseen_since_fence = input
+        .fenced_until
+        .is_some_and(|until| input.targets.at().is_none_or(|at| at <= until));
+    let guard = Guard {
+        input,
+        sight: &sight,
+        holders: &holders,
+        registering: &additions.holding_back(input),
+        unseen_since_fence,
+    };
+    let group_gone = matches!(input.facts, Observed::Absent { .. });
+    let verify = review.verify || group_gone && !review.unwanted.is_empty();
+    let mut removals = guard.pass(review.unwanted, &mut holds, &mut alarm);
+    // Only what the ledger lists is ours (S7): the guard sees nothing else.
+    if sabotage::is_on("S7") {
+        removals.rest.extend(foreign(input, &sight, &demands));
+    }
+
+    let any_of_ours = !input.ledger.is_empty() || !input.bindings.is_empty();
+    let unseen = input.targets.present().is_none() && !group_gone;
+    let fence_passed = input.fenced_until.is_some_and(|until| input.now >= until);
+    let first = any_of_ours && (unseen || unseen_since_fence && fence_passed);
+    let removed: BTreeSet<_> = removals
+        .proven
+        .iter()
+        .chain(&removals.rest)
+        .map(|removal| removal.target.key.clone())
+        .collect();
+    let marks = ledger::marks(input, &holders, &demands, &removed, &review.forget);
+    let observe = if first {
+        Some(Observe::First)
+    } else {
+        verify.then_some(Observe::Verify)
+    };
+
+    let addition::Additions { claim, register } = additions;
+    let Passed {
+        proven,
+        rest,
+        relists,
+    } = removals;
+    let mut plan = Plan {
+        target_group: input.arn.clone(),
+        // Proven removals wait for nothing; the others come when what replaces them has been registered.
+        steps: [
+            Step::Forget {
+                targets: review.forget,
+            },
+            Step::Claim { targets: claim },
+            Step::Unbind {
+                targets: review.rebind,
+            },
+            Step::Deregister { targets: proven },
+            Step::Register { targets: register },
+            Step::Deregister { targets: rest },
+        ]
+        .into_iter()
+        .filter(|step| !is_empty(step))
+        .collect(),
+        holds: holds.into_vec(),
+        marks,
+        relists,
+        observe,
+        wake_at: alarm.at(),
+        statuses: BTreeMap::new(),
+    };
+    plan.statuses = status::statuses(input, &holders, &plan);
+    plan
+}
+
+/// Targets that somebody else registered and that no binding wants: shown, never touched.
+fn foreign<'a>(
+    input: &'a Input,
+    sight: &'a Sight<'a>,
+    demands: &'a BTreeMap<TargetKey, Demand>,
+) -> impl Iterator<Item = Subtraction> + 'a {
+    let ours: BTreeSet<_> = input.ledger.iter().map(|row| row.key()).collect();
+    sight
+        .registered()
+        .filter(move |observed| {
+            !ours.contains(&observed.target.key) && !demands.contains_key(&observed.target.key)
+        })
+        .map(|observed| Subtraction {
+            target: observed.target.clone(),
+            ground: Ground::Confirmed,
+        })
+}
+
+fn is_empty(step: &Step) -> bool {
+    match step {
+        Step::Claim { targets } | Step::Register { targets } | Step::Unbind { targets } => targets.is_empty(),
+        Step::Deregister { targets } => targets.is_empty(),
+        Step::Forget { targets } => targets.is_empty(),
+    }
+}

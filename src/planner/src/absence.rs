@@ -1,0 +1,150 @@
+//! Why a target of ours is not wanted: each binding that holds it gives its word, and the weakest word counts.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use model::{
+    BindingId, TargetId,
+    fact::{Evidence, PodRef},
+    ledger::{Ground, LedgerTarget},
+};
+
+use crate::{
+    input::BindingInput,
+    wanted::{Statement, Wish},
+};
+
+/// A binding with its wish.
+#[derive(Debug)]
+pub(crate) struct Holder<'a> {
+    pub input: &'a BindingInput,
+    pub wish: Wish,
+}
+
+/// What one binding says about one target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Word {
+    Wants,
+    /// It can say nothing, or may not yet let go.
+    Keeps {
+        mass_unbinding: bool,
+    },
+    LetsGo(Ground),
+}
+
+/// What all bindings of a target say together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    Wanted,
+    Kept {
+        mass_unbinding: bool,
+    },
+    /// With the weakest ground of all that let go.
+    Unwanted(Ground),
+}
+
+impl Holder<'_> {
+    pub(crate) fn id(&self) -> BindingId {
+        self.input.binding.id
+    }
+
+    pub(crate) fn statement(&self) -> Option<&Statement> {
+        match &self.wish {
+            Wish::Stated(statement) => Some(statement),
+            Wish::Unknown(_) | Wish::Released | Wish::DeletionHeld => None,
+        }
+    }
+
+    /// What this binding says about `row`.
+    pub(crate) fn word(&self, row: &LedgerTarget) -> Word {
+        let statement = match &self.wish {
+            Wish::Unknown(_) => {
+                return Word::Keeps {
+                    mass_unbinding: false,
+                };
+            }
+            Wish::DeletionHeld => return Word::Keeps { mass_unbinding: true },
+            Wish::Released => return Word::LetsGo(Ground::BindingDeleted),
+            Wish::Stated(statement) => statement,
+        };
+        if statement.wanted.contains_key(row.key()) {
+            return Word::Wants;
+        }
+        if statement.not_ready.contains_key(row.key()) {
+            return Word::LetsGo(Ground::NotReady);
+        }
+        let evidence = self.evidence(statement, row);
+        Word::LetsGo(if evidence.is_positive() {
+            Ground::Proven(evidence)
+        } else {
+            Ground::Unproven(evidence)
+        })
+    }
+
+    /// The best that the cluster could prove about the end of the target's pod.
+    fn evidence(&self, statement: &Statement, row: &LedgerTarget) -> Evidence {
+        let ends = |pod: &Option<PodRef>| row.pod.is_none() || uid(pod.as_ref()) == uid(row.pod.as_ref());
+        if statement.terminating.get(row.key()).is_some_and(ends) {
+            return Evidence::Terminating;
+        }
+        let TargetId::Ip(address) = row.key().id else {
+            return Evidence::None;
+        };
+        let stated = if statement.problem.is_some() {
+            Evidence::NotSelected
+        } else {
+            Evidence::None
+        };
+        self.departed(address, row)
+            .map_or(stated, |evidence| evidence.max(stated))
+    }
+
+    fn departed(&self, address: IpAddr, row: &LedgerTarget) -> Option<Evidence> {
+        let about_row = self.input.facts.departures.iter().filter(|departure| {
+            departure.address == address
+                && match (uid(departure.pod.as_ref()), uid(row.pod.as_ref())) {
+                    (Some(gone), Some(ours)) => gone == ours,
+                    // Without both pods only time tells this endpoint from an earlier one of the same address.
+                    _ => departure.at >= row.changed_at,
+                }
+        });
+        about_row.map(|departure| departure.evidence).max()
+    }
+}
+
+fn uid(pod: Option<&PodRef>) -> Option<uuid::Uuid> {
+    pod.map(|pod| pod.uid)
+}
+
+/// What the bindings that hold `row` say together.
+pub(crate) fn standing(row: &LedgerTarget, holders: &BTreeMap<BindingId, Holder<'_>>) -> Standing {
+    let mut weakest: Option<Ground> = None;
+    let mut kept = None;
+    for id in &row.bindings {
+        // A binding that nobody told us about has not let go.
+        match holders.get(id).map_or(
+            Word::Keeps {
+                mass_unbinding: false,
+            },
+            |holder| holder.word(row),
+        ) {
+            Word::Wants => return Standing::Wanted,
+            Word::Keeps { mass_unbinding } => kept = Some(kept.unwrap_or(false) || mass_unbinding),
+            Word::LetsGo(ground) => {
+                weakest = Some(weakest.map_or(ground, |least| weaker(least, ground)));
+            }
+        }
+    }
+    match kept {
+        Some(mass_unbinding) => Standing::Kept { mass_unbinding },
+        None => Standing::Unwanted(weakest.unwrap_or(Ground::Unproven(Evidence::None))),
+    }
+}
+
+/// An endpoint that is there and not ready is the weakest reason to remove it: it may be ready in a second.
+fn weaker(a: Ground, b: Ground) -> Ground {
+    if a == Ground::NotReady || b == Ground::NotReady {
+        Ground::NotReady
+    } else {
+        a.min(b)
+    }
+}

@@ -1,0 +1,172 @@
+//! What is to be registered: wanted targets that AWS does not have, or that are not yet ours.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+use model::{
+    BindingId, Observed, Target, TargetId, TargetKey,
+    cluster::Mode,
+    condition::Reason,
+    fact::PodRef,
+    ledger::{LedgerState, LedgerTarget},
+    plan::{Addition, HoldReason, Why},
+    sabotage,
+    target::Zone,
+};
+
+use crate::{
+    absence::{Holder, Word},
+    holds::Holds,
+    input::Input,
+    observe::{Settled, Sight},
+};
+
+/// Who wants a target.
+#[derive(Debug, Default)]
+pub(crate) struct Demand {
+    pub bindings: BTreeSet<BindingId>,
+    /// What each of them takes for the pod behind it.
+    pub pods: Vec<Option<PodRef>>,
+}
+
+impl Demand {
+    /// The pod to write down: the one that stands there, unless no binding knows of it any more.
+    pub(crate) fn pod(&self, row: Option<&LedgerTarget>) -> Option<PodRef> {
+        match row {
+            Some(row) if self.pods.contains(&row.pod) => row.pod.clone(),
+            _ => self.pods.first().cloned().flatten(),
+        }
+    }
+}
+
+/// All wanted targets of the bindings that may write. What the others want is shown as a hold.
+pub(crate) fn demands(
+    holders: &BTreeMap<BindingId, Holder<'_>>,
+    holds: &mut Holds,
+) -> BTreeMap<TargetKey, Demand> {
+    let mut demands: BTreeMap<TargetKey, Demand> = BTreeMap::new();
+    for holder in holders.values() {
+        for (key, pod) in holder
+            .statement()
+            .into_iter()
+            .flat_map(|statement| &statement.wanted)
+        {
+            if holder.input.cluster.mode == Mode::Observe && !sabotage::is_on("S12") {
+                holds.addition(HoldReason::ModeObserve, key, &[holder.id()]);
+                continue;
+            }
+            let demand = demands.entry(key.clone()).or_default();
+            demand.bindings.insert(holder.id());
+            demand.pods.push(pod.clone());
+        }
+    }
+    demands
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Additions {
+    pub claim: Vec<Addition>,
+    pub register: Vec<Addition>,
+}
+
+impl Additions {
+    /// The bindings whose unproven removals wait for this plan's registrations.
+    pub(crate) fn holding_back(&self, input: &Input) -> BTreeSet<BindingId> {
+        // A full group takes nothing new until something old has gone; waiting for each other would be for ever.
+        let refused = |reason| matches!(reason, Reason::QuotaExceeded | Reason::InvalidTarget);
+        if input
+            .failure
+            .as_ref()
+            .is_some_and(|failure| refused(failure.reason))
+        {
+            return BTreeSet::new();
+        }
+        self.register
+            .iter()
+            .flat_map(|addition| &addition.bindings)
+            .copied()
+            .collect()
+    }
+}
+
+pub(crate) fn additions(
+    input: &Input,
+    sight: &Sight<'_>,
+    holders: &BTreeMap<BindingId, Holder<'_>>,
+    demands: &BTreeMap<TargetKey, Demand>,
+    holds: &mut Holds,
+) -> Additions {
+    let ledger: BTreeMap<_, _> = input.ledger.iter().map(|row| (row.key(), row)).collect();
+    // A group with a row of ours was observed before that row was written.
+    let observed_once = matches!(input.targets, Observed::Present { .. }) || !input.ledger.is_empty();
+    let mut additions = Additions::default();
+    for (key, demand) in demands {
+        let row = ledger.get(key).copied();
+        let bindings: Vec<_> = holding(row, demand, holders).into_iter().collect();
+        let why = match row {
+            None if !observed_once => {
+                holds.addition(HoldReason::NotObserved, key, &bindings);
+                continue;
+            }
+            None if sight.is_registered(key) => Why::AlreadyPresent,
+            None => Why::Wanted,
+            Some(row) => match row.state {
+                LedgerState::Registered if is_missing(row, sight, input) => Why::Drifted,
+                LedgerState::Registered => continue,
+                LedgerState::Registering => Why::Unresolved,
+                LedgerState::Deregistering | LedgerState::Deregistered => Why::Wanted,
+            },
+        };
+        let target = Target {
+            key: key.clone(),
+            zone: zone(key, input),
+        };
+        let addition = Addition {
+            target,
+            bindings,
+            pod: demand.pod(row),
+            why,
+        };
+        match why {
+            Why::AlreadyPresent => additions.claim.push(addition),
+            _ => additions.register.push(addition),
+        }
+    }
+    additions
+}
+
+/// Whether AWS was seen without a target that we registered.
+pub(crate) fn is_missing(row: &LedgerTarget, sight: &Sight<'_>, input: &Input) -> bool {
+    let settled = Settled::of(row, &input.guards);
+    sight.registered_since(row.key(), settled.contradiction) == Some(false)
+}
+
+/// The bindings that a target is held for: those that want it and those that have not surely let it go.
+pub(crate) fn holding(
+    row: Option<&LedgerTarget>,
+    demand: &Demand,
+    holders: &BTreeMap<BindingId, Holder<'_>>,
+) -> BTreeSet<BindingId> {
+    let mut bindings = demand.bindings.clone();
+    if let Some(row) = row {
+        let surely_gone = |id: &&BindingId| {
+            let word = holders.get(id).map(|holder| holder.word(row));
+            matches!(word, Some(Word::LetsGo(ground)) if ground.is_positive())
+        };
+        bindings.extend(row.bindings.iter().filter(|id| !surely_gone(id)));
+    }
+    bindings
+}
+
+/// `all` for an address outside the group's VPC, as RegisterTargets demands
+/// (<https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_TargetDescription.html>).
+fn zone(key: &TargetKey, input: &Input) -> Option<Zone> {
+    let TargetId::Ip(address) = key.id else {
+        return None;
+    };
+    let cidrs = input.facts.present()?.vpc_cidrs.as_ref()?;
+    let inside = |address: IpAddr| cidrs.iter().any(|cidr| cidr.contains(&address));
+    (!inside(address)).then_some(Zone::All)
+}

@@ -1,0 +1,444 @@
+//! The guard: which of the unwanted targets may be removed now, and what the others wait for.
+//!
+//! Proof of a pod's end, a binding's deletion and an operator's release pass. Everything else waits its hold-down, then
+//! for its replacement to be registered, and then leaves in portions that keep the group alive whatever a cluster says.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use model::{
+    BindingId, Observed, TargetKey,
+    cluster::Mode,
+    fact::{Evidence, ObjectName, PodRef},
+    ledger::{Ground, LedgerState, LedgerTarget, Removal},
+    plan::{HoldReason, RelistRequest, Subtraction},
+    sabotage,
+};
+
+use crate::{
+    absence::{Holder, Word},
+    holds::{Alarm, Holds},
+    input::Input,
+    observe::{Sight, later},
+};
+
+/// A target of ours that no binding wants.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Candidate<'a> {
+    pub row: &'a LedgerTarget,
+    pub ground: Ground,
+}
+
+/// What the guard lets through.
+#[derive(Debug, Default)]
+pub(crate) struct Passed {
+    /// The end of the pod is proven: nothing needs to come first.
+    pub proven: Vec<Subtraction>,
+    /// All others: after the registrations of the same plan.
+    pub rest: Vec<Subtraction>,
+    pub relists: Vec<RelistRequest>,
+}
+
+pub(crate) struct Guard<'a> {
+    pub input: &'a Input,
+    pub sight: &'a Sight<'a>,
+    pub holders: &'a BTreeMap<BindingId, Holder<'a>>,
+    /// Bindings that have a registration in this plan.
+    pub registering: &'a BTreeSet<BindingId>,
+    /// Whether AWS must be asked again before anything may be removed.
+    pub unseen_since_fence: bool,
+}
+
+impl Guard<'_> {
+    /// Decides about all candidates. Those of one kind are taken in order: what AWS calls unhealthy first, then by key.
+    pub(crate) fn pass(
+        &self,
+        candidates: Vec<Candidate<'_>>,
+        holds: &mut Holds,
+        alarm: &mut Alarm,
+    ) -> Passed {
+        let mut passed = Passed::default();
+        let mut unproven = Vec::new();
+        for candidate in candidates {
+            if let Some((reason, until)) = self.forbidden(candidate) {
+                until.into_iter().for_each(|at| alarm.set(at));
+                holds.removal(reason, candidate.row.key(), &candidate.row.bindings, until);
+            } else if let Some(ground) = self.at_once(candidate) {
+                let subtraction = Subtraction {
+                    target: candidate.row.target.clone(),
+                    ground,
+                };
+                match ground {
+                    Ground::Proven(_) => passed.proven.push(subtraction),
+                    _ => passed.rest.push(subtraction),
+                }
+            } else {
+                unproven.push(candidate);
+            }
+        }
+        let gone: BTreeSet<_> = passed
+            .proven
+            .iter()
+            .chain(&passed.rest)
+            .map(|s| s.target.key.clone())
+            .collect();
+        self.portion(unproven, &gone, &mut passed, holds, alarm);
+        passed
+    }
+
+    /// What forbids any removal of this target, whatever its ground.
+    fn forbidden(&self, candidate: Candidate<'_>) -> Option<(HoldReason, Option<Timestamp>)> {
+        let modes = self
+            .holders_of(candidate.row)
+            .map(|holder| holder.input.cluster.mode);
+        let strictest = modes.min_by_key(|mode| match mode {
+            Mode::Observe => 0,
+            Mode::AddOnly => 1,
+            Mode::Full => 2,
+        });
+        match strictest.filter(|_| !sabotage::is_on("S12")) {
+            Some(Mode::Observe) => return Some((HoldReason::ModeObserve, None)),
+            Some(Mode::AddOnly) => return Some((HoldReason::ModeAddOnly, None)),
+            Some(Mode::Full) | None => {}
+        }
+        if self.input.restored {
+            return Some((HoldReason::Restored, None));
+        }
+        let fenced = self.input.fenced_until.filter(|until| self.input.now < *until);
+        if fenced.is_some() {
+            return Some((HoldReason::Fencing, fenced));
+        }
+        let absent = matches!(self.input.facts, Observed::Absent { .. });
+        (self.unseen_since_fence || absent).then_some((HoldReason::NotObserved, None))
+    }
+
+    /// The ground on which a removal goes without the guard, if there is one.
+    fn at_once(&self, candidate: Candidate<'_>) -> Option<Ground> {
+        let Candidate { row, ground } = candidate;
+        if ground.is_positive() {
+            return Some(ground);
+        }
+        // It passed the guard before and its outcome is not known, or somebody's late call brought it back.
+        let decided = matches!(row.state, LedgerState::Deregistering | LedgerState::Deregistered);
+        if decided
+            && !self.is_silent(row)
+            && let Some(removal) = self.last_removal(row.key())
+        {
+            return Some(removal.ground);
+        }
+        let released = *self.input.released.get(row.key())?;
+        let counts = row.unwanted_since.is_some_and(|since| released >= since)
+            && self.input.now <= later(released, self.input.guards.release_ttl);
+        counts.then_some(Ground::Released)
+    }
+
+    /// Lets unproven removals through in portions.
+    fn portion(
+        &self,
+        mut candidates: Vec<Candidate<'_>>,
+        gone: &BTreeSet<TargetKey>,
+        passed: &mut Passed,
+        holds: &mut Holds,
+        alarm: &mut Alarm,
+    ) {
+        // An absent endpoint is more surely of no use than one that is not ready.
+        candidates.sort_by_key(|candidate| {
+            let key = candidate.row.key();
+            (
+                candidate.ground == Ground::NotReady,
+                !self.sight.is_unhealthy(key),
+                key.clone(),
+            )
+        });
+        let mut budget = Budget::new(self, gone, &candidates);
+        let mut relists = Relists::default();
+        for Candidate { row, ground } in candidates {
+            let verdict = self
+                .waits(row, alarm)
+                .map_or_else(|| self.weigh(row, ground, &mut budget), Verdict::Hold);
+            match verdict {
+                Verdict::Go(ground) => {
+                    passed.rest.push(Subtraction {
+                        target: row.target.clone(),
+                        ground,
+                    });
+                }
+                Verdict::AfterRegistration => {}
+                Verdict::Hold((reason, until)) => {
+                    until.into_iter().for_each(|at| alarm.set(at));
+                    holds.removal(reason, row.key(), &row.bindings, until);
+                    if matches!(reason, HoldReason::GuardWindow | HoldReason::LastTarget) {
+                        self.ask(row, &mut relists);
+                    }
+                }
+            }
+        }
+        passed.relists = relists.into_vec();
+    }
+
+    /// What time or the cluster must bring before the removal is weighed at all.
+    fn waits(&self, row: &LedgerTarget, alarm: &mut Alarm) -> Option<(HoldReason, Option<Timestamp>)> {
+        let Input { now, guards, .. } = self.input;
+        let ripe = later(row.unwanted_since.unwrap_or(*now), guards.hold_down);
+        if *now < ripe && !sabotage::is_on("S10") {
+            return Some((HoldReason::HoldDown, Some(ripe)));
+        }
+        if self.is_silent(row) && !sabotage::is_on("S1") {
+            return Some((HoldReason::ClusterSilent, None));
+        }
+        for seen in self
+            .holders_of(row)
+            .filter_map(|holder| holder.input.cluster.last_seen)
+        {
+            alarm.set(later(
+                later(seen, guards.silent_after),
+                jiff::SignedDuration::from_millis(1),
+            ));
+        }
+        None
+    }
+
+    fn weigh(&self, row: &LedgerTarget, ground: Ground, budget: &mut Budget) -> Verdict {
+        if row
+            .bindings
+            .iter()
+            .any(|binding| self.registering.contains(binding))
+        {
+            return Verdict::AfterRegistration;
+        }
+        if ground == Ground::NotReady {
+            return budget.spend_not_ready(row);
+        }
+        if self.is_confirmed(row) {
+            budget.spend_wave(row)
+        } else {
+            budget.spend_window(row, ground)
+        }
+    }
+
+    fn holders_of<'b>(&'b self, row: &'b LedgerTarget) -> impl Iterator<Item = &'b Holder<'b>> {
+        row.bindings.iter().filter_map(|id| self.holders.get(id))
+    }
+
+    /// The bindings whose word about `row` is not proof.
+    fn unsure<'b>(&'b self, row: &'b LedgerTarget) -> impl Iterator<Item = &'b Holder<'b>> {
+        self.holders_of(row)
+            .filter(move |holder| !matches!(holder.word(row), Word::LetsGo(ground) if ground.is_positive()))
+    }
+
+    fn is_silent(&self, row: &LedgerTarget) -> bool {
+        self.unsure(row)
+            .any(|holder| holder.input.cluster.is_silent(self.input.now, &self.input.guards))
+    }
+
+    /// Whether every cluster that is not sure has answered a relist since the target became unwanted.
+    fn is_confirmed(&self, row: &LedgerTarget) -> bool {
+        row.unwanted_since.is_some_and(|since| {
+            self.unsure(row).next().is_some()
+                && self.unsure(row).all(|holder| self.has_confirmed(holder, since))
+        })
+    }
+
+    fn has_confirmed(&self, holder: &Holder<'_>, since: Timestamp) -> bool {
+        let fresh =
+            |at: &Timestamp| *at > since && self.input.now <= later(*at, self.input.guards.confirmation_ttl);
+        holder.input.facts.confirmed_at.as_ref().is_some_and(fresh)
+    }
+
+    /// Asks the clusters that have not confirmed the absence of `row` to read again.
+    fn ask(&self, row: &LedgerTarget, relists: &mut Relists) {
+        let since = row.unwanted_since.unwrap_or(self.input.now);
+        for holder in self
+            .unsure(row)
+            .filter(|holder| !self.has_confirmed(holder, since))
+        {
+            let binding = &holder.input.binding;
+            if let Some(spec) = &binding.spec {
+                let service = ObjectName::new(&binding.object.namespace, &spec.service);
+                relists
+                    .0
+                    .entry((binding.cluster, service))
+                    .or_default()
+                    .extend(row.pod.clone());
+            }
+        }
+    }
+
+    fn last_removal(&self, key: &TargetKey) -> Option<&Removal> {
+        self.input
+            .removals
+            .iter()
+            .filter(|removal| removal.key == *key)
+            .max_by_key(|removal| removal.at)
+    }
+}
+
+enum Verdict {
+    Go(Ground),
+    /// The next plan decides, once this one's registrations are there. Nobody needs to be told.
+    AfterRegistration,
+    Hold((HoldReason, Option<Timestamp>)),
+}
+
+#[derive(Default)]
+struct Relists(BTreeMap<(model::ClusterId, ObjectName), BTreeSet<PodRef>>);
+
+impl Relists {
+    fn into_vec(self) -> Vec<RelistRequest> {
+        self.0
+            .into_iter()
+            .map(|((cluster, service), pods)| RelistRequest {
+                cluster,
+                service,
+                pods: pods.into_iter().collect(),
+            })
+            .collect()
+    }
+}
+
+/// How much more may go without proof.
+struct Budget {
+    /// Registered targets that this plan has not let go yet.
+    standing: BTreeSet<TargetKey>,
+    /// Of these, the ones with an endpoint behind them, ready or not.
+    with_endpoint: BTreeSet<TargetKey>,
+    not_ready_floor: usize,
+    window: Portion,
+    wave: Portion,
+}
+
+/// A number of removals per sliding time.
+struct Portion {
+    left: usize,
+    /// When the oldest removal that counts slides out.
+    refills_at: Timestamp,
+}
+
+impl Portion {
+    fn new(allowed: usize, counted: &[Timestamp], now: Timestamp, length: jiff::SignedDuration) -> Self {
+        let oldest = counted.iter().min().copied().unwrap_or(now);
+        Self {
+            left: allowed.saturating_sub(counted.len()),
+            refills_at: later(oldest, length),
+        }
+    }
+}
+
+impl Budget {
+    fn new(guard: &Guard<'_>, gone: &BTreeSet<TargetKey>, candidates: &[Candidate<'_>]) -> Self {
+        let Input {
+            now,
+            guards,
+            ledger,
+            removals,
+            ..
+        } = guard.input;
+        let within = |length| {
+            removals
+                .iter()
+                .filter(move |removal| *now < later(removal.at, length))
+        };
+        let live =
+            |row: &&LedgerTarget| matches!(row.state, LedgerState::Registering | LedgerState::Registered);
+        let present = ledger.iter().filter(live).count();
+        // As many as there were at the most since the window began: portions of a shrinking group would never end it,
+        // and portions of a group that has just shrunk for good reasons would be too small.
+        let most = within(guards.window)
+            .map(|removal| removal.live_before as usize)
+            .max()
+            .unwrap_or(0);
+        let size = most.max(present);
+        let unproven: Vec<_> = within(guards.window)
+            .filter(|removal| matches!(removal.ground, Ground::Unproven(_) | Ground::NotReady))
+            .map(|removal| removal.at)
+            .collect();
+        let confirmed: Vec<_> = within(guards.wave_interval)
+            .filter(|removal| removal.ground == Ground::Confirmed)
+            .map(|removal| removal.at)
+            .collect();
+        let registered = ledger.iter().filter(|row| row.state == LedgerState::Registered);
+        let standing: BTreeSet<_> = registered
+            .map(|row| row.key())
+            .filter(|key| !gone.contains(key))
+            .cloned()
+            .collect();
+        let absent: BTreeSet<_> = candidates
+            .iter()
+            .filter(|candidate| candidate.ground != Ground::NotReady)
+            .map(|candidate| candidate.row.key())
+            .collect();
+        let with_endpoint: BTreeSet<_> = standing
+            .iter()
+            .filter(|key| !absent.contains(key))
+            .cloned()
+            .collect();
+        // Endpoints that were removed for not being ready still count, or the floor would sink with every window.
+        let statements = guard.holders.values().filter_map(|holder| holder.statement());
+        let endpoints: BTreeSet<_> = statements
+            .flat_map(|statement| statement.wanted.keys().chain(statement.not_ready.keys()))
+            .collect();
+        let group = with_endpoint
+            .iter()
+            .chain(endpoints)
+            .collect::<BTreeSet<_>>()
+            .len()
+            .max(size);
+        let allowance = guards.allowance(size);
+        Self {
+            not_ready_floor: (group * usize::from(guards.not_ready_floor_percent))
+                .div_ceil(100)
+                .max(1),
+            standing,
+            with_endpoint,
+            window: Portion::new(allowance, &unproven, *now, guards.window),
+            wave: Portion::new(allowance, &confirmed, *now, guards.wave_interval),
+        }
+    }
+
+    /// How many registered targets remain if `key` goes.
+    fn remaining(set: &BTreeSet<TargetKey>, key: &TargetKey) -> usize {
+        set.len() - usize::from(set.contains(key))
+    }
+
+    fn take(&mut self, key: &TargetKey) {
+        self.standing.remove(key);
+        self.with_endpoint.remove(key);
+    }
+
+    fn spend_wave(&mut self, row: &LedgerTarget) -> Verdict {
+        if self.wave.left == 0 {
+            return Verdict::Hold((HoldReason::GuardWindow, Some(self.wave.refills_at)));
+        }
+        self.wave.left -= 1;
+        self.take(row.key());
+        Verdict::Go(Ground::Confirmed)
+    }
+
+    fn spend_window(&mut self, row: &LedgerTarget, ground: Ground) -> Verdict {
+        let unguarded = sabotage::is_on("S3");
+        if Self::remaining(&self.standing, row.key()) == 0 && !unguarded {
+            return Verdict::Hold((HoldReason::LastTarget, None));
+        }
+        if self.window.left == 0 && !unguarded {
+            return Verdict::Hold((HoldReason::GuardWindow, Some(self.window.refills_at)));
+        }
+        self.window.left = self.window.left.saturating_sub(1);
+        self.take(row.key());
+        let evidence = if let Ground::Unproven(evidence) = ground {
+            evidence
+        } else {
+            Evidence::None
+        };
+        Verdict::Go(Ground::Unproven(evidence))
+    }
+
+    fn spend_not_ready(&mut self, row: &LedgerTarget) -> Verdict {
+        if Self::remaining(&self.with_endpoint, row.key()) < self.not_ready_floor {
+            return Verdict::Hold((HoldReason::NotReadyFloor, None));
+        }
+        match self.spend_window(row, Ground::NotReady) {
+            Verdict::Go(_) => Verdict::Go(Ground::NotReady),
+            held => held,
+        }
+    }
+}

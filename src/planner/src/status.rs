@@ -1,0 +1,257 @@
+//! What users are told about each binding. Equal plans give equal words: no times, no counts of attempts.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use model::{
+    BindingId, TargetKey,
+    cluster::Mode,
+    condition::{BindingStatus, Problem, Readiness, Reason, Truth},
+    ledger::{LedgerState, LedgerTarget},
+    plan::{HoldReason, Plan, Step},
+};
+
+use crate::{absence::Holder, input::Input, wanted::Wish};
+
+pub(crate) fn statuses(
+    input: &Input,
+    holders: &BTreeMap<BindingId, Holder<'_>>,
+    plan: &Plan,
+) -> BTreeMap<BindingId, BindingStatus> {
+    let wanted_by_any: BTreeSet<_> = holders
+        .values()
+        .filter_map(Holder::statement)
+        .flat_map(|statement| statement.wanted.keys())
+        .collect();
+    let unsettled = unsettled(plan);
+    holders
+        .iter()
+        .map(|(id, holder)| {
+            (
+                *id,
+                Account::new(input, holder, plan, &wanted_by_any, &unsettled).status(input, plan),
+            )
+        })
+        .collect()
+}
+
+/// Targets that this plan registers or claims: not there yet.
+fn unsettled(plan: &Plan) -> BTreeSet<&TargetKey> {
+    plan.steps
+        .iter()
+        .filter_map(|step| match step {
+            Step::Claim { targets } | Step::Register { targets } => Some(targets),
+            Step::Deregister { .. } | Step::Forget { .. } | Step::Unbind { .. } => None,
+        })
+        .flatten()
+        .map(|addition| &addition.target.key)
+        .collect()
+}
+
+/// One binding's share of the plan.
+struct Account<'a> {
+    holder: &'a Holder<'a>,
+    desired: usize,
+    registered: usize,
+    /// Its targets that AWS has or may have.
+    present: usize,
+    /// Of these, unwanted ones that a hold keeps.
+    held: usize,
+    /// Of these, unwanted ones that are being removed or wait for a registration.
+    leaving: usize,
+    /// Wanted targets that a hold keeps out.
+    kept_out: usize,
+    holds: Vec<HoldReason>,
+}
+
+impl<'a> Account<'a> {
+    fn new(
+        input: &Input,
+        holder: &'a Holder<'a>,
+        plan: &Plan,
+        wanted_by_any: &BTreeSet<&TargetKey>,
+        unsettled: &BTreeSet<&TargetKey>,
+    ) -> Self {
+        let id = holder.id();
+        let wants = |key: &TargetKey| {
+            holder
+                .statement()
+                .is_some_and(|statement| statement.wanted.contains_key(key))
+        };
+        let present: Vec<&LedgerTarget> = input
+            .ledger
+            .iter()
+            .filter(|row| row.bindings.contains(&id) && row.state != LedgerState::Deregistered)
+            .collect();
+        let registered = input
+            .ledger
+            .iter()
+            .filter(|row| row.state == LedgerState::Registered && row.bindings.contains(&id))
+            .filter(|row| wants(row.key()) && !unsettled.contains(row.key()))
+            .count();
+        let unwanted: BTreeSet<_> = present
+            .iter()
+            .map(|row| row.key())
+            .filter(|key| !wanted_by_any.contains(key))
+            .collect();
+        let holds: Vec<_> = plan
+            .holds
+            .iter()
+            .filter(|hold| hold.bindings.contains(&id))
+            .collect();
+        let held: BTreeSet<_> = holds
+            .iter()
+            .flat_map(|hold| &hold.removals)
+            .filter(|key| unwanted.contains(key))
+            .collect();
+        Self {
+            holder,
+            desired: holder.statement().map_or(0, |statement| statement.wanted.len()),
+            registered,
+            present: present.len(),
+            held: held.len(),
+            leaving: unwanted.len() - held.len(),
+            kept_out: holds
+                .iter()
+                .flat_map(|hold| &hold.additions)
+                .filter(|key| wants(key))
+                .count(),
+            holds: holds.iter().map(|hold| hold.reason).collect(),
+        }
+    }
+
+    fn status(&self, input: &Input, plan: &Plan) -> BindingStatus {
+        let mut ready = self.readiness(input, plan);
+        let spec = self.holder.input.binding.spec.as_ref();
+        if ready.status == Truth::True && spec.is_some_and(|spec| !spec.networking.is_empty()) {
+            ready
+                .message
+                .push_str("; spec.networking is kept and not acted on by this version");
+        }
+        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        BindingStatus {
+            observed_generation: self.holder.input.binding.generation,
+            ready,
+            desired: count(self.desired),
+            registered: count(self.registered),
+            held: count(self.held),
+        }
+    }
+
+    fn readiness(&self, input: &Input, plan: &Plan) -> Readiness {
+        match &self.holder.wish {
+            Wish::Unknown(problem) => self.in_doubt(problem),
+            Wish::DeletionHeld => {
+                let release = HoldReason::MassUnbinding.release();
+                let message = format!(
+                    "deleted together with many other bindings of the cluster: {} kept; MassUnbinding is lifted by {release}",
+                    targets(self.present)
+                );
+                say(Truth::False, Reason::Held, message)
+            }
+            Wish::Released if self.present == 0 => say(
+                Truth::True,
+                Reason::Reconciled,
+                "deleted; none of its targets is registered any more",
+            ),
+            Wish::Released => self.unfinished(input, plan).unwrap_or_else(|| {
+                let message = format!("deleted; {} to remove", targets(self.present));
+                say(Truth::False, Reason::Progressing, message)
+            }),
+            Wish::Stated(statement) => {
+                if let Some(problem) = &statement.problem {
+                    return self.in_doubt(problem);
+                }
+                self.unfinished(input, plan).unwrap_or_else(|| self.done())
+            }
+        }
+    }
+
+    fn in_doubt(&self, problem: &Problem) -> Readiness {
+        let status = match problem.reason {
+            Reason::AwaitingCluster | Reason::AwaitingAws => Truth::Unknown,
+            _ => Truth::False,
+        };
+        let kept = match self.present {
+            0 => String::new(),
+            present => format!("; {} registered for it", targets(present)),
+        };
+        say(status, problem.reason, format!("{problem}{kept}"))
+    }
+
+    /// What is still to be done, if anything is.
+    fn unfinished(&self, input: &Input, plan: &Plan) -> Option<Readiness> {
+        let missing = self.desired - self.registered;
+        if self.holder.input.cluster.mode == Mode::Observe {
+            let message = format!(
+                "the cluster's mode is `observe`: {} would be registered and {} removed; nothing is written",
+                targets(missing),
+                self.held
+            );
+            return Some(say(Truth::False, Reason::ObserveOnly, message));
+        }
+        if let Some(failure) = input.failure.as_ref().filter(|_| missing + self.leaving > 0) {
+            return Some(say(Truth::False, failure.reason, failure.message.clone()));
+        }
+        let progress = || format!("{} of {} registered", self.registered, targets(self.desired));
+        if self.kept_out > 0 && self.kept_out == missing && plan.observe.is_some() {
+            return Some(say(
+                Truth::Unknown,
+                Reason::AwaitingAws,
+                format!("{}; waiting for AWS to list the targets", progress()),
+            ));
+        }
+        if missing > 0 || self.leaving > 0 {
+            let leaving = if self.leaving > 0 {
+                format!(", {} to remove", self.leaving)
+            } else {
+                String::new()
+            };
+            let status = if missing > 0 { Truth::False } else { Truth::True };
+            return Some(say(
+                status,
+                Reason::Progressing,
+                format!("{}{leaving}", progress()),
+            ));
+        }
+        let reasons: Vec<_> = self
+            .holds
+            .iter()
+            .map(|reason| format!("{reason} is lifted by {}", reason.release()))
+            .collect();
+        (self.held > 0).then(|| {
+            let message = format!(
+                "{}; {} kept: {}",
+                progress(),
+                targets(self.held),
+                reasons.join("; ")
+            );
+            let status = if matches!(self.holder.wish, Wish::Released) {
+                Truth::False
+            } else {
+                Truth::True
+            };
+            say(status, Reason::Held, message)
+        })
+    }
+
+    fn done(&self) -> Readiness {
+        let message = format!("{} of {} registered", self.registered, targets(self.desired));
+        say(Truth::True, Reason::Reconciled, message)
+    }
+}
+
+fn say(status: Truth, reason: Reason, message: impl Into<String>) -> Readiness {
+    Readiness {
+        status,
+        reason,
+        message: message.into(),
+    }
+}
+
+fn targets(count: usize) -> String {
+    if count == 1 {
+        "1 target".to_owned()
+    } else {
+        format!("{count} targets")
+    }
+}
