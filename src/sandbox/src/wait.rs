@@ -12,7 +12,9 @@ const POLL: Duration = Duration::from_millis(20);
 
 /// Where the launchers tell what they are doing. Called at the start of each wait and then about once a second.
 #[derive(Clone)]
-pub struct Progress(Arc<dyn Fn(&str, Duration) + Send + Sync>);
+pub struct Progress(Arc<Tell>);
+
+type Tell = dyn Fn(&str, Duration) + Send + Sync;
 
 impl Progress {
     /// Says nothing.

@@ -1,4 +1,5 @@
 //! A sandbox's Postgres can be killed, frozen, restarted and set back, and keeps its word about what was committed.
+#![expect(clippy::unwrap_used, reason = "a test ends at its first surprise")]
 
 use std::time::Duration;
 

@@ -17,7 +17,7 @@ use crate::process::Process;
 use crate::{Error, Progress, Result, Scratch, Wait, free_port, wait_until};
 
 // Generous: a cold, busy two-core machine starts three control planes at once.
-const START: Duration = Duration::from_secs(120);
+const START: Duration = Duration::from_mins(2);
 
 /// What to start.
 #[derive(Debug, Clone)]

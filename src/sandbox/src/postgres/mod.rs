@@ -16,7 +16,7 @@ use server::Server;
 /// The variable that names a server to use instead of starting one. Its user must be allowed to create databases.
 pub const GIVEN_URL: &str = "ELBOW_TEST_DATABASE_URL";
 
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_mins(1);
 const STOP: Duration = Duration::from_secs(30);
 
 /// How a Postgres is started.
