@@ -45,7 +45,10 @@ fn compare_or_copy(fresh: &Path, committed: &Path, check: bool) -> anyhow::Resul
         let path = committed.join(entry.file_name());
         let same = fs::read_to_string(&path).is_ok_and(|old| old == new);
         if check && !same {
-            bail!("{} is not what proto/ says: run `cargo run -p wire --example gen`", path.display());
+            bail!(
+                "{} is not what proto/ says: run `cargo run -p wire --example gen`",
+                path.display()
+            );
         }
         if !check && !same {
             fs::create_dir_all(committed)?;

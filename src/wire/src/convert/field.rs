@@ -15,7 +15,11 @@ pub struct ConvertError {
 
 impl fmt::Display for ConvertError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.path.is_empty() { self.fault.fmt(f) } else { write!(f, "{}: {}", self.path, self.fault) }
+        if self.path.is_empty() {
+            self.fault.fmt(f)
+        } else {
+            write!(f, "{}: {}", self.path, self.fault)
+        }
     }
 }
 
@@ -38,7 +42,10 @@ pub enum Fault {
 
 impl From<Fault> for ConvertError {
     fn from(fault: Fault) -> Self {
-        Self { path: String::new(), fault }
+        Self {
+            path: String::new(),
+            fault,
+        }
     }
 }
 
@@ -53,7 +60,11 @@ impl<T, E: Into<ConvertError>> At<T> for std::result::Result<T, E> {
     fn at(self, field: &str) -> Result<T> {
         self.map_err(|error| {
             let ConvertError { path, fault } = error.into();
-            let path = if path.is_empty() { field.to_owned() } else { format!("{field}.{path}") };
+            let path = if path.is_empty() {
+                field.to_owned()
+            } else {
+                format!("{field}.{path}")
+            };
             ConvertError { path, fault }
         })
     }
@@ -64,24 +75,39 @@ pub(super) fn required<T>(value: Option<T>) -> std::result::Result<T, Fault> {
 }
 
 pub(super) fn positive(value: u64) -> std::result::Result<u64, Fault> {
-    if value == 0 { Err(Fault::Missing) } else { Ok(value) }
+    if value == 0 {
+        Err(Fault::Missing)
+    } else {
+        Ok(value)
+    }
 }
 
 pub(super) fn port(value: u32) -> std::result::Result<u16, Fault> {
     match u16::try_from(value) {
         Ok(port) if port > 0 => Ok(port),
-        _ => Err(Fault::Range { given: value.into(), expected: "a port, 1-65535" }),
+        _ => Err(Fault::Range {
+            given: value.into(),
+            expected: "a port, 1-65535",
+        }),
     }
 }
 
 /// Text that a database can hold.
 pub(super) fn text(value: String, limit: usize) -> std::result::Result<String, Fault> {
-    if value.len() > limit || value.contains('\0') { Err(Fault::Text(limit)) } else { Ok(value) }
+    if value.len() > limit || value.contains('\0') {
+        Err(Fault::Text(limit))
+    } else {
+        Ok(value)
+    }
 }
 
 /// The name of a Kubernetes object, port or key: required, at most 253 bytes (DNS subdomain, RFC 1123).
 pub(super) fn name(value: String) -> std::result::Result<String, Fault> {
-    if value.is_empty() { Err(Fault::Missing) } else { text(value, 253) }
+    if value.is_empty() {
+        Err(Fault::Missing)
+    } else {
+        text(value, 253)
+    }
 }
 
 pub(super) fn uid(value: &str) -> std::result::Result<Uuid, Fault> {
@@ -93,12 +119,18 @@ pub(super) fn uid(value: &str) -> std::result::Result<Uuid, Fault> {
 }
 
 pub(super) fn unreadable(given: &str, expected: &'static str) -> Fault {
-    Fault::Unreadable { given: given.chars().take(200).collect(), expected }
+    Fault::Unreadable {
+        given: given.chars().take(200).collect(),
+        expected,
+    }
 }
 
 /// Converts every element; an error names its index.
 pub(super) fn each<W, M>(list: Vec<W>, field: &str, convert: impl Fn(W) -> Result<M>) -> Result<Vec<M>> {
-    list.into_iter().enumerate().map(|(i, item)| convert(item).at(&format!("{field}[{i}]"))).collect()
+    list.into_iter()
+        .enumerate()
+        .map(|(i, item)| convert(item).at(&format!("{field}[{i}]")))
+        .collect()
 }
 
 /// [`each`] for a list whose shrinking would take something away: it must say its length.
@@ -110,7 +142,11 @@ pub(super) fn counted<W, M>(
 ) -> Result<Vec<M>> {
     let said = required(said).at(&format!("{field} count"))?;
     if usize::try_from(said).ok() != Some(list.len()) {
-        return Err(Fault::Count { said, carried: list.len() }).at(field);
+        return Err(Fault::Count {
+            said,
+            carried: list.len(),
+        })
+        .at(field);
     }
     each(list, field, convert)
 }

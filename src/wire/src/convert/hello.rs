@@ -12,7 +12,14 @@ impl TryFrom<wire::Hello> for Hello {
     type Error = ConvertError;
 
     fn try_from(hello: wire::Hello) -> Result<Self> {
-        let wire::Hello { cluster, instance, protocol, version, last_epoch, cluster_uid } = hello;
+        let wire::Hello {
+            cluster,
+            instance,
+            protocol,
+            version,
+            last_epoch,
+            cluster_uid,
+        } = hello;
         if protocol == 0 {
             return Err(Fault::Missing).at("protocol");
         }
@@ -29,7 +36,21 @@ impl TryFrom<wire::Hello> for Hello {
 
 impl From<Hello> for wire::Hello {
     fn from(hello: Hello) -> Self {
-        let Hello { cluster, instance, protocol, version, last_epoch, cluster_uid } = hello;
-        Self { cluster: cluster.into(), instance, protocol, version, last_epoch, cluster_uid }
+        let Hello {
+            cluster,
+            instance,
+            protocol,
+            version,
+            last_epoch,
+            cluster_uid,
+        } = hello;
+        Self {
+            cluster: cluster.into(),
+            instance,
+            protocol,
+            version,
+            last_epoch,
+            cluster_uid,
+        }
     }
 }

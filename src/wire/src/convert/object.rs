@@ -16,7 +16,10 @@ use crate::agent::v1 as wire;
 const SPEC_BYTES: usize = 1_572_864;
 
 pub(super) fn object_name(namespace: String, object: String, field: &str) -> Result<ObjectName> {
-    Ok(ObjectName { namespace: name(namespace).at("namespace")?, name: name(object).at(field)? })
+    Ok(ObjectName {
+        namespace: name(namespace).at("namespace")?,
+        name: name(object).at(field)?,
+    })
 }
 
 impl TryFrom<wire::ServiceName> for ObjectName {
@@ -36,7 +39,12 @@ impl From<ObjectName> for wire::ServiceName {
 }
 
 pub(super) fn meta(meta: Option<wire::ObjectMeta>) -> Result<(ObjectName, ObjectVersion)> {
-    let wire::ObjectMeta { namespace, name, uid: id, resource_version } = required(meta)?;
+    let wire::ObjectMeta {
+        namespace,
+        name,
+        uid: id,
+        resource_version,
+    } = required(meta)?;
     Ok((
         object_name(namespace, name, "name")?,
         ObjectVersion {
@@ -48,23 +56,45 @@ pub(super) fn meta(meta: Option<wire::ObjectMeta>) -> Result<(ObjectName, Object
 
 pub(super) fn to_meta(object: ObjectName, version: ObjectVersion) -> wire::ObjectMeta {
     let ObjectName { namespace, name } = object;
-    let ObjectVersion { uid, resource_version } = version;
-    wire::ObjectMeta { namespace, name, uid: uid.to_string(), resource_version }
+    let ObjectVersion {
+        uid,
+        resource_version,
+    } = version;
+    wire::ObjectMeta {
+        namespace,
+        name,
+        uid: uid.to_string(),
+        resource_version,
+    }
 }
 
 impl TryFrom<wire::Tombstone> for Tombstone {
     type Error = ConvertError;
 
     fn try_from(tombstone: wire::Tombstone) -> Result<Self> {
-        let wire::Tombstone { namespace, name, uid: id } = tombstone;
-        Ok(Self { object: object_name(namespace, name, "name")?, uid: uid(&id).at("uid")? })
+        let wire::Tombstone {
+            namespace,
+            name,
+            uid: id,
+        } = tombstone;
+        Ok(Self {
+            object: object_name(namespace, name, "name")?,
+            uid: uid(&id).at("uid")?,
+        })
     }
 }
 
 impl From<Tombstone> for wire::Tombstone {
     fn from(tombstone: Tombstone) -> Self {
-        let Tombstone { object: ObjectName { namespace, name }, uid } = tombstone;
-        Self { namespace, name, uid: uid.to_string() }
+        let Tombstone {
+            object: ObjectName { namespace, name },
+            uid,
+        } = tombstone;
+        Self {
+            namespace,
+            name,
+            uid: uid.to_string(),
+        }
     }
 }
 
@@ -72,19 +102,45 @@ impl TryFrom<wire::TargetGroupBinding> for Source {
     type Error = ConvertError;
 
     fn try_from(binding: wire::TargetGroupBinding) -> Result<Self> {
-        let wire::TargetGroupBinding { meta: object_meta, generation, spec_json, deleting } = binding;
+        let wire::TargetGroupBinding {
+            meta: object_meta,
+            generation,
+            spec_json,
+            deleting,
+        } = binding;
         let (object, version) = meta(object_meta).at("meta")?;
         if generation < 1 {
-            return Err(Fault::Range { given: generation.into(), expected: "1 or more" }).at("generation");
+            return Err(Fault::Range {
+                given: generation.into(),
+                expected: "1 or more",
+            })
+            .at("generation");
         }
-        Ok(Self { object, version, generation, spec: spec(&spec_json).at("spec_json")?, deleting })
+        Ok(Self {
+            object,
+            version,
+            generation,
+            spec: spec(&spec_json).at("spec_json")?,
+            deleting,
+        })
     }
 }
 
 impl From<Source> for wire::TargetGroupBinding {
     fn from(source: Source) -> Self {
-        let Source { object, version, generation, spec, deleting } = source;
-        Self { meta: Some(to_meta(object, version)), generation, spec_json: spec.to_string(), deleting }
+        let Source {
+            object,
+            version,
+            generation,
+            spec,
+            deleting,
+        } = source;
+        Self {
+            meta: Some(to_meta(object, version)),
+            generation,
+            spec_json: spec.to_string(),
+            deleting,
+        }
     }
 }
 
@@ -127,7 +183,11 @@ impl TryFrom<wire::PodRef> for PodRef {
     type Error = ConvertError;
 
     fn try_from(pod: wire::PodRef) -> Result<Self> {
-        let wire::PodRef { namespace, name: pod, uid: id } = pod;
+        let wire::PodRef {
+            namespace,
+            name: pod,
+            uid: id,
+        } = pod;
         Ok(Self {
             namespace: name(namespace).at("namespace")?,
             name: name(pod).at("name")?,
@@ -139,7 +199,11 @@ impl TryFrom<wire::PodRef> for PodRef {
 impl From<PodRef> for wire::PodRef {
     fn from(pod: PodRef) -> Self {
         let PodRef { namespace, name, uid } = pod;
-        Self { namespace, name, uid: uid.to_string() }
+        Self {
+            namespace,
+            name,
+            uid: uid.to_string(),
+        }
     }
 }
 
@@ -150,7 +214,10 @@ fn evidence(value: i32) -> std::result::Result<Evidence, Fault> {
         Ok(wire::Evidence::PodGone) => Ok(Evidence::PodGone),
         Ok(wire::Evidence::Terminating) => Ok(Evidence::Terminating),
         Ok(wire::Evidence::Unspecified) => Err(Fault::Missing),
-        Err(_) => Err(Fault::Range { given: value.into(), expected: "an Evidence of this protocol" }),
+        Err(_) => Err(Fault::Range {
+            given: value.into(),
+            expected: "an Evidence of this protocol",
+        }),
     }
 }
 
@@ -167,9 +234,16 @@ impl TryFrom<wire::Departure> for Vanished {
     type Error = ConvertError;
 
     fn try_from(departure: wire::Departure) -> Result<Self> {
-        let wire::Departure { address, pod, evidence: proof } = departure;
+        let wire::Departure {
+            address,
+            pod,
+            evidence: proof,
+        } = departure;
         Ok(Self {
-            address: address.parse().map_err(|_| unreadable(&address, "an IP address")).at("address")?,
+            address: address
+                .parse()
+                .map_err(|_| unreadable(&address, "an IP address"))
+                .at("address")?,
             pod: pod.map(PodRef::try_from).transpose().at("pod")?,
             evidence: evidence(proof).at("evidence")?,
         })
@@ -178,8 +252,16 @@ impl TryFrom<wire::Departure> for Vanished {
 
 impl From<Vanished> for wire::Departure {
     fn from(vanished: Vanished) -> Self {
-        let Vanished { address, pod, evidence } = vanished;
-        Self { address: address.to_string(), pod: pod.map(Into::into), evidence: to_evidence(evidence) }
+        let Vanished {
+            address,
+            pod,
+            evidence,
+        } = vanished;
+        Self {
+            address: address.to_string(),
+            pod: pod.map(Into::into),
+            evidence: to_evidence(evidence),
+        }
     }
 }
 
@@ -189,7 +271,10 @@ impl TryFrom<wire::PodReading> for PodReading {
     fn try_from(reading: wire::PodReading) -> Result<Self> {
         let wire::PodReading { pod, evidence: proof } = reading;
         Ok(Self {
-            pod: required(pod).map_err(ConvertError::from).and_then(PodRef::try_from).at("pod")?,
+            pod: required(pod)
+                .map_err(ConvertError::from)
+                .and_then(PodRef::try_from)
+                .at("pod")?,
             evidence: evidence(proof).at("evidence")?,
         })
     }
@@ -198,6 +283,9 @@ impl TryFrom<wire::PodReading> for PodReading {
 impl From<PodReading> for wire::PodReading {
     fn from(reading: PodReading) -> Self {
         let PodReading { pod, evidence } = reading;
-        Self { pod: Some(pod.into()), evidence: to_evidence(evidence) }
+        Self {
+            pod: Some(pod.into()),
+            evidence: to_evidence(evidence),
+        }
     }
 }

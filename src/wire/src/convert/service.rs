@@ -16,7 +16,13 @@ impl TryFrom<wire::Service> for Service {
     type Error = ConvertError;
 
     fn try_from(service: wire::Service) -> Result<Self> {
-        let wire::Service { meta: object_meta, r#type, ports, selector, port_count } = service;
+        let wire::Service {
+            meta: object_meta,
+            r#type,
+            ports,
+            selector,
+            port_count,
+        } = service;
         let (object, version) = meta(object_meta).at("meta")?;
         let selector = selector
             .into_iter()
@@ -38,7 +44,13 @@ impl TryFrom<wire::Service> for Service {
 
 impl From<Service> for wire::Service {
     fn from(service: Service) -> Self {
-        let Service { object, version, service_type, ports, selector } = service;
+        let Service {
+            object,
+            version,
+            service_type,
+            ports,
+            selector,
+        } = service;
         Self {
             meta: Some(to_meta(object, version)),
             r#type: service_type,
@@ -53,7 +65,12 @@ impl TryFrom<wire::ServicePort> for ServicePort {
     type Error = ConvertError;
 
     fn try_from(service_port: wire::ServicePort) -> Result<Self> {
-        let wire::ServicePort { name, port: number, protocol: kind, node_port } = service_port;
+        let wire::ServicePort {
+            name,
+            port: number,
+            protocol: kind,
+            node_port,
+        } = service_port;
         Ok(Self {
             name: text(name, LABEL_BYTES).at("name")?,
             port: port(number).at("port")?,
@@ -65,7 +82,12 @@ impl TryFrom<wire::ServicePort> for ServicePort {
 
 impl From<ServicePort> for wire::ServicePort {
     fn from(service_port: ServicePort) -> Self {
-        let ServicePort { name, port, protocol, node_port } = service_port;
+        let ServicePort {
+            name,
+            port,
+            protocol,
+            node_port,
+        } = service_port;
         Self {
             name,
             port: port.into(),

@@ -7,7 +7,7 @@ use model::{
 
 use super::{
     ConvertError, Fault,
-    field::{At, Result, count, counted, each, port, text, unreadable},
+    field::{At, Result, count, counted, each, port, required, text, unreadable},
     object::{meta, to_meta},
     service::{protocol, to_protocol},
 };
@@ -15,7 +15,14 @@ use crate::agent::v1 as wire;
 
 /// A slice carries no name of its Service; the scope of its update says it.
 pub(super) fn slice(slice: wire::EndpointSlice, service: &str) -> Result<EndpointSlice> {
-    let wire::EndpointSlice { meta: object_meta, address_type, ports, endpoints, port_count, endpoint_count } = slice;
+    let wire::EndpointSlice {
+        meta: object_meta,
+        address_type,
+        ports,
+        endpoints,
+        port_count,
+        endpoint_count,
+    } = slice;
     let (object, version) = meta(object_meta).at("meta")?;
     let family = match address_type.as_str() {
         "IPv4" => Ok(AddressFamily::Ipv4),
@@ -36,7 +43,14 @@ pub(super) fn slice(slice: wire::EndpointSlice, service: &str) -> Result<Endpoin
 
 impl From<EndpointSlice> for wire::EndpointSlice {
     fn from(slice: EndpointSlice) -> Self {
-        let EndpointSlice { object, version, service: _, family, ports, endpoints } = slice;
+        let EndpointSlice {
+            object,
+            version,
+            service: _,
+            family,
+            ports,
+            endpoints,
+        } = slice;
         let address_type = match family {
             AddressFamily::Ipv4 => "IPv4",
             AddressFamily::Ipv6 => "IPv6",
@@ -57,10 +71,17 @@ impl TryFrom<wire::SlicePort> for SlicePort {
     type Error = ConvertError;
 
     fn try_from(slice_port: wire::SlicePort) -> Result<Self> {
-        let wire::SlicePort { name, port: number, protocol: kind } = slice_port;
+        let wire::SlicePort {
+            name,
+            port: number,
+            protocol: kind,
+        } = slice_port;
         Ok(Self {
             name: text(name, 63).at("name")?,
-            port: number.map(port).transpose().at("port")?,
+            port: match required(number).at("port")? {
+                0 => None,
+                number => Some(port(number).at("port")?),
+            },
             protocol: protocol(&kind).at("protocol")?,
         })
     }
@@ -69,7 +90,11 @@ impl TryFrom<wire::SlicePort> for SlicePort {
 impl From<SlicePort> for wire::SlicePort {
     fn from(slice_port: SlicePort) -> Self {
         let SlicePort { name, port, protocol } = slice_port;
-        Self { name, port: port.map(Into::into), protocol: to_protocol(protocol) }
+        Self {
+            name,
+            port: Some(port.map_or(0, Into::into)),
+            protocol: to_protocol(protocol),
+        }
     }
 }
 
@@ -77,13 +102,24 @@ impl TryFrom<wire::Endpoint> for Endpoint {
     type Error = ConvertError;
 
     fn try_from(endpoint: wire::Endpoint) -> Result<Self> {
-        let wire::Endpoint { addresses, ready, serving, terminating, node, zone, pod } = endpoint;
+        let wire::Endpoint {
+            addresses,
+            ready,
+            serving,
+            terminating,
+            node,
+            zone,
+            pod,
+            address_count,
+        } = endpoint;
         if addresses.is_empty() {
             return Err(Fault::Missing).at("addresses");
         }
         Ok(Self {
-            addresses: each(addresses, "addresses", |address| {
-                Ok(address.parse().map_err(|_| unreadable(&address, "an IP address"))?)
+            addresses: counted(addresses, address_count, "addresses", |address| {
+                Ok(address
+                    .parse()
+                    .map_err(|_| unreadable(&address, "an IP address"))?)
             })?,
             ready,
             serving,
@@ -97,8 +133,17 @@ impl TryFrom<wire::Endpoint> for Endpoint {
 
 impl From<Endpoint> for wire::Endpoint {
     fn from(endpoint: Endpoint) -> Self {
-        let Endpoint { addresses, ready, serving, terminating, node, zone, pod } = endpoint;
+        let Endpoint {
+            addresses,
+            ready,
+            serving,
+            terminating,
+            node,
+            zone,
+            pod,
+        } = endpoint;
         Self {
+            address_count: count(&addresses),
             addresses: addresses.iter().map(ToString::to_string).collect(),
             ready,
             serving,
@@ -116,7 +161,9 @@ pub(super) fn change(
 ) -> Result<Change<EndpointSlice>> {
     match change {
         wire::endpoint_slice_update::Change::Reset(wire::EndpointSliceReset { slices, slice_count }) => {
-            counted(slices, slice_count, "slices", |item| slice(item, service)).at("reset").map(Change::Reset)
+            counted(slices, slice_count, "slices", |item| slice(item, service))
+                .at("reset")
+                .map(Change::Reset)
         }
         wire::endpoint_slice_update::Change::Patch(wire::EndpointSlicePatch { upserted, deleted }) => {
             Ok(Change::Patch {

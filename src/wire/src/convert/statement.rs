@@ -26,19 +26,21 @@ impl TryFrom<wire::AgentMessage> for Stamped {
     fn try_from(message: wire::AgentMessage) -> Result<Self> {
         let wire::AgentMessage { message } = message;
         match required(message).at("message")? {
-            Message::Hello(_) => {
-                Err(unreadable("hello", "a statement: Hello is the first message of a stream and only that"))
-                    .at("message")
-            }
+            Message::Hello(_) => Err(unreadable(
+                "hello",
+                "a statement: Hello is the first message of a stream and only that",
+            ))
+            .at("message"),
             Message::Sources(update) => sources(update).at("sources"),
             Message::Service(update) => service(update).at("service"),
             Message::Slices(update) => slice_update(update).at("slices"),
             Message::Departures(update) => departures(update).at("departures"),
             Message::Confirm(update) => confirm(update).at("confirm"),
             Message::WriteBackResult(result) => write_back_result(result).at("write_back_result"),
-            Message::Heartbeat(wire::Heartbeat { epoch }) => {
-                Ok(Self { epoch: positive(epoch).at("epoch").at("heartbeat")?, statement: Statement::Heartbeat })
-            }
+            Message::Heartbeat(wire::Heartbeat { epoch }) => Ok(Self {
+                epoch: positive(epoch).at("epoch").at("heartbeat")?,
+                statement: Statement::Heartbeat,
+            }),
             Message::Unsynced(unsynced) => self::unsynced(unsynced).at("unsynced"),
         }
     }
@@ -47,12 +49,19 @@ impl TryFrom<wire::AgentMessage> for Stamped {
 fn stamped(epoch: u64, revision: u64, update: Update) -> Result<Stamped> {
     Ok(Stamped {
         epoch: positive(epoch).at("epoch")?,
-        statement: Statement::Update { revision: positive(revision).at("revision")?, update },
+        statement: Statement::Update {
+            revision: positive(revision).at("revision")?,
+            update,
+        },
     })
 }
 
 fn sources(update: wire::SourceUpdate) -> Result<Stamped> {
-    let wire::SourceUpdate { epoch, revision, change } = update;
+    let wire::SourceUpdate {
+        epoch,
+        revision,
+        change,
+    } = update;
     let change = match required(change).at("change")? {
         wire::source_update::Change::Reset(wire::SourceReset {
             target_group_bindings,
@@ -60,7 +69,13 @@ fn sources(update: wire::SourceUpdate) -> Result<Stamped> {
         }) => {
             let field = "target_group_bindings";
             Change::Reset(
-                counted(target_group_bindings, target_group_binding_count, field, Source::try_from).at("reset")?,
+                counted(
+                    target_group_bindings,
+                    target_group_binding_count,
+                    field,
+                    Source::try_from,
+                )
+                .at("reset")?,
             )
         }
         wire::source_update::Change::Patch(wire::SourcePatch { upserted, deleted }) => Change::Patch {
@@ -72,7 +87,13 @@ fn sources(update: wire::SourceUpdate) -> Result<Stamped> {
 }
 
 fn service(update: wire::ServiceUpdate) -> Result<Stamped> {
-    let wire::ServiceUpdate { epoch, revision, namespace, name, state } = update;
+    let wire::ServiceUpdate {
+        epoch,
+        revision,
+        namespace,
+        name,
+        state,
+    } = update;
     let object = object_name(namespace, name, "name")?;
     let state = match required(state).at("state")? {
         wire::service_update::State::Present(present) => Some(service_of(present, &object).at("present")?),
@@ -87,12 +108,22 @@ fn service_of(service: wire::Service, scope: &ObjectName) -> Result<Service> {
     if service.object == *scope {
         Ok(service)
     } else {
-        Err(unreadable(&service.object.to_string(), "the Service of this update")).at("meta")
+        Err(unreadable(
+            &service.object.to_string(),
+            "the Service of this update",
+        ))
+        .at("meta")
     }
 }
 
 fn slice_update(update: wire::EndpointSliceUpdate) -> Result<Stamped> {
-    let wire::EndpointSliceUpdate { epoch, revision, namespace, service, change } = update;
+    let wire::EndpointSliceUpdate {
+        epoch,
+        revision,
+        namespace,
+        service,
+        change,
+    } = update;
     let service = object_name(namespace, service, "service")?;
     let change = slices::change(required(change).at("change")?, &service.name)?;
     let (Change::Reset(stated) | Change::Patch { upserted: stated, .. }) = &change;
@@ -111,25 +142,47 @@ fn in_namespace(slice: &ObjectName, service: &ObjectName) -> Result<()> {
     if slice.namespace == service.namespace {
         Ok(())
     } else {
-        Err(unreadable(&slice.to_string(), "a slice in the namespace of its Service")).at("change")
+        Err(unreadable(
+            &slice.to_string(),
+            "a slice in the namespace of its Service",
+        ))
+        .at("change")
     }
 }
 
 fn departures(update: wire::DepartureUpdate) -> Result<Stamped> {
-    let wire::DepartureUpdate { epoch, revision, namespace, service, departures } = update;
+    let wire::DepartureUpdate {
+        epoch,
+        revision,
+        namespace,
+        service,
+        departures,
+    } = update;
     let service = object_name(namespace, service, "service")?;
     let vanished = each(departures, "departures", Vanished::try_from)?;
     stamped(epoch, revision, Update::Departures { service, vanished })
 }
 
 fn confirm(update: wire::Confirm) -> Result<Stamped> {
-    let wire::Confirm { epoch, revision, relist_id, namespace, service, state, slices, slice_count, pods } = update;
+    let wire::Confirm {
+        epoch,
+        revision,
+        relist_id,
+        namespace,
+        service,
+        state,
+        slices,
+        slice_count,
+        pods,
+    } = update;
     let object = object_name(namespace, service, "service")?;
     let service = match required(state).at("state")? {
         wire::confirm::State::Present(present) => Some(service_of(present, &object).at("present")?),
         wire::confirm::State::Absent(wire::Absent {}) => None,
     };
-    let slices = counted(slices, slice_count, "slices", |item| slices::slice(item, &object.name))?;
+    let slices = counted(slices, slice_count, "slices", |item| {
+        slices::slice(item, &object.name)
+    })?;
     for slice in &slices {
         in_namespace(&slice.object, &object)?;
     }
@@ -144,7 +197,11 @@ fn confirm(update: wire::Confirm) -> Result<Stamped> {
 }
 
 fn write_back_result(result: wire::WriteBackResult) -> Result<Stamped> {
-    let wire::WriteBackResult { epoch, write_back_id, error } = result;
+    let wire::WriteBackResult {
+        epoch,
+        write_back_id,
+        error,
+    } = result;
     let error = text(error, 4096).at("error")?;
     Ok(Stamped {
         epoch: positive(epoch).at("epoch")?,
@@ -158,12 +215,19 @@ fn write_back_result(result: wire::WriteBackResult) -> Result<Stamped> {
 fn unsynced(unsynced: wire::Unsynced) -> Result<Stamped> {
     let wire::Unsynced { epoch, kind, reason } = unsynced;
     if !matches!(kind.as_str(), "TargetGroupBinding" | "Service" | "EndpointSlice") {
-        let fault = if kind.is_empty() { Fault::Missing } else { unreadable(&kind, "a kind of this protocol") };
+        let fault = if kind.is_empty() {
+            Fault::Missing
+        } else {
+            unreadable(&kind, "a kind of this protocol")
+        };
         return Err(fault).at("kind");
     }
     Ok(Stamped {
         epoch: positive(epoch).at("epoch")?,
-        statement: Statement::Unsynced { kind: name(kind).at("kind")?, reason: text(reason, 4096).at("reason")? },
+        statement: Statement::Unsynced {
+            kind: name(kind).at("kind")?,
+            reason: text(reason, 4096).at("reason")?,
+        },
     })
 }
 
@@ -179,7 +243,9 @@ pub fn agent_message(epoch: u64, statement: Statement) -> wire::AgentMessage {
         Statement::Heartbeat => Message::Heartbeat(wire::Heartbeat { epoch }),
         Statement::Unsynced { kind, reason } => Message::Unsynced(wire::Unsynced { epoch, kind, reason }),
     };
-    wire::AgentMessage { message: Some(message) }
+    wire::AgentMessage {
+        message: Some(message),
+    }
 }
 
 fn to_update(epoch: u64, revision: u64, update: Update) -> Message {
@@ -190,29 +256,68 @@ fn to_update(epoch: u64, revision: u64, update: Update) -> Message {
                     target_group_binding_count: count(&sources),
                     target_group_bindings: sources.into_iter().map(Into::into).collect(),
                 }),
-                Change::Patch { upserted, deleted } => wire::source_update::Change::Patch(wire::SourcePatch {
-                    upserted: upserted.into_iter().map(Into::into).collect(),
-                    deleted: deleted.into_iter().map(Into::into).collect(),
-                }),
+                Change::Patch { upserted, deleted } => {
+                    wire::source_update::Change::Patch(wire::SourcePatch {
+                        upserted: upserted.into_iter().map(Into::into).collect(),
+                        deleted: deleted.into_iter().map(Into::into).collect(),
+                    })
+                }
             };
-            Message::Sources(wire::SourceUpdate { epoch, revision, change: Some(change) })
+            Message::Sources(wire::SourceUpdate {
+                epoch,
+                revision,
+                change: Some(change),
+            })
         }
-        Update::Service { object: ObjectName { namespace, name }, state } => {
+        Update::Service {
+            object: ObjectName { namespace, name },
+            state,
+        } => {
             let state = match state {
                 Some(present) => wire::service_update::State::Present(present.into()),
                 None => wire::service_update::State::Absent(wire::Absent {}),
             };
-            Message::Service(wire::ServiceUpdate { epoch, revision, namespace, name, state: Some(state) })
+            Message::Service(wire::ServiceUpdate {
+                epoch,
+                revision,
+                namespace,
+                name,
+                state: Some(state),
+            })
         }
-        Update::Slices { service: ObjectName { namespace, name }, change } => {
+        Update::Slices {
+            service: ObjectName { namespace, name },
+            change,
+        } => {
             let change = Some(slices::to_change(change));
-            Message::Slices(wire::EndpointSliceUpdate { epoch, revision, namespace, service: name, change })
+            Message::Slices(wire::EndpointSliceUpdate {
+                epoch,
+                revision,
+                namespace,
+                service: name,
+                change,
+            })
         }
-        Update::Departures { service: ObjectName { namespace, name }, vanished } => {
+        Update::Departures {
+            service: ObjectName { namespace, name },
+            vanished,
+        } => {
             let departures = vanished.into_iter().map(Into::into).collect();
-            Message::Departures(wire::DepartureUpdate { epoch, revision, namespace, service: name, departures })
+            Message::Departures(wire::DepartureUpdate {
+                epoch,
+                revision,
+                namespace,
+                service: name,
+                departures,
+            })
         }
-        Update::Confirm(Confirm { relist_id, object: ObjectName { namespace, name }, service, slices, pods }) => {
+        Update::Confirm(Confirm {
+            relist_id,
+            object: ObjectName { namespace, name },
+            service,
+            slices,
+            pods,
+        }) => {
             let state = match service {
                 Some(present) => wire::confirm::State::Present(present.into()),
                 None => wire::confirm::State::Absent(wire::Absent {}),

@@ -6,19 +6,40 @@ use crate::agent::v1 as wire;
 
 impl From<BindingStatus> for wire::TargetGroupBindingStatus {
     fn from(status: BindingStatus) -> Self {
-        let BindingStatus { observed_generation, ready, desired, registered, held } = status;
-        Self { observed_generation, conditions: vec![ready.into()], desired, registered, held }
+        let BindingStatus {
+            observed_generation,
+            ready,
+            desired,
+            registered,
+            held,
+        } = status;
+        Self {
+            observed_generation,
+            conditions: vec![ready.into()],
+            desired,
+            registered,
+            held,
+        }
     }
 }
 
 impl From<Readiness> for wire::Condition {
     fn from(ready: Readiness) -> Self {
-        let Readiness { status, reason, message } = ready;
+        let Readiness {
+            status,
+            reason,
+            message,
+        } = ready;
         let status = match status {
             Truth::True => "True",
             Truth::False => "False",
             Truth::Unknown => "Unknown",
         };
-        Self { r#type: "Ready".to_owned(), status: status.to_owned(), reason: reason.to_string(), message }
+        Self {
+            r#type: "Ready".to_owned(),
+            status: status.to_owned(),
+            reason: reason.to_string(),
+            message,
+        }
     }
 }

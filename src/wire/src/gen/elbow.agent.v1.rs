@@ -273,6 +273,7 @@ pub struct EndpointSlice {
 pub struct SlicePort {
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
+    /// Always set; 0: the slice gives no port number, so that it serves no port.
     #[prost(uint32, optional, tag = "2")]
     pub port: ::core::option::Option<u32>,
     #[prost(string, tag = "3")]
@@ -296,6 +297,8 @@ pub struct Endpoint {
     pub zone: ::core::option::Option<::prost::alloc::string::String>,
     #[prost(message, optional, tag = "7")]
     pub pod: ::core::option::Option<PodRef>,
+    #[prost(uint32, optional, tag = "8")]
+    pub address_count: ::core::option::Option<u32>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PodRef {

@@ -1,0 +1,273 @@
+//! The one task that owns the index. It waits for events, never for anybody else.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use kube::Client;
+use model::{
+    fact::{Evidence, ObjectName, PodRef},
+    stream::{Confirm, Statement},
+};
+use runtime::{Tasks, admin::Readiness};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+use wire::{
+    agent::v1::{self as v1, AgentMessage, server_message::Message},
+    convert::{ConvertError, agent_message},
+};
+
+use crate::{
+    index::{EndpointKey, Index, Input, Resync},
+    metrics::Metrics,
+    proof::Prover,
+    relist::{self, Relist},
+    write_back::Writer,
+};
+
+/// A server that takes no message for this long is not reading.
+const STALL: Duration = Duration::from_secs(30);
+
+/// What the stream tells the engine.
+#[derive(Debug)]
+pub enum Command {
+    Connected(Link),
+    Server { epoch: u64, message: Message },
+    Disconnected { epoch: u64 },
+}
+
+/// An open stream.
+#[derive(Debug)]
+pub struct Link {
+    pub epoch: u64,
+    pub heartbeat: Duration,
+    /// Small: what waits is kept in the index, where it is bounded.
+    pub out: mpsc::Sender<AgentMessage>,
+    /// Ends the stream.
+    pub cut: CancellationToken,
+}
+
+/// What a read or a write in the cluster came to.
+#[derive(Debug)]
+pub enum Finding {
+    Proven {
+        service: ObjectName,
+        key: EndpointKey,
+        evidence: Evidence,
+    },
+    Confirmed {
+        epoch: u64,
+        confirm: Confirm,
+    },
+    WrittenBack {
+        epoch: u64,
+        id: u64,
+        error: Option<String>,
+    },
+}
+
+/// The engine's ears.
+pub struct Channels {
+    pub inputs: mpsc::Receiver<Input>,
+    pub commands: mpsc::Receiver<Command>,
+    pub findings: mpsc::Receiver<Finding>,
+}
+
+/// The engine's hands: what it has done elsewhere.
+pub struct Hands {
+    pub client: Client,
+    pub prover: Prover,
+    pub writer: Writer,
+    pub findings: mpsc::Sender<Finding>,
+    pub tasks: Tasks,
+}
+
+struct Open {
+    link: Link,
+    beat: Interval,
+    /// Whether something was said since the last beat.
+    spoke: bool,
+    /// When the server last took a message, or nothing was waiting.
+    moved: Instant,
+}
+
+/// Runs until the soft stop.
+pub async fn run(mut channels: Channels, hands: Hands, metrics: Metrics, readiness: Readiness) {
+    let soft = hands.tasks.soft();
+    let mut index = Index::default();
+    let mut open: Option<Open> = None;
+    loop {
+        for request in index.take_proofs() {
+            hands.prover.prove(request);
+        }
+        let waiting = open.is_some() && index.has_next();
+        let (out, deadline) = match &open {
+            Some(open) => (Some(open.link.out.clone()), open.moved + STALL),
+            None => (None, Instant::now()),
+        };
+        tokio::select! {
+            biased;
+            () = soft.cancelled() => return,
+            Some(command) = channels.commands.recv() => obey(command, &mut index, &mut open, &hands, &metrics),
+            permit = reserve(out), if waiting => {
+                if let (Some(permit), Some(open)) = (permit, &mut open) {
+                    if let Some(statement) = index.next_statement() {
+                        permit.send(agent_message(open.link.epoch, statement));
+                        metrics.said();
+                        open.spoke = true;
+                    }
+                    open.moved = Instant::now();
+                } else {
+                    close(&mut index, &mut open, &metrics);
+                }
+            }
+            Some(finding) = channels.findings.recv() => note(finding, &mut index, open.as_mut()),
+            Some(input) = channels.inputs.recv() => {
+                if let Some(open) = open.as_mut().filter(|_| !waiting) {
+                    open.moved = Instant::now();
+                }
+                index.handle(input);
+                readiness.set("watches", index.is_synced());
+            }
+            () = sleep_until(deadline), if waiting => {
+                tracing::warn!("the server takes no messages: cutting the stream");
+                close(&mut index, &mut open, &metrics);
+            }
+            () = beat(open.as_mut()) => {
+                if open.as_ref().is_some_and(|open| open.link.out.is_closed()) {
+                    close(&mut index, &mut open, &metrics);
+                } else if let Some(open) = &mut open
+                    && !std::mem::take(&mut open.spoke)
+                    // A full queue is a sign of life waiting to be taken.
+                    && open.link.out.try_send(agent_message(open.link.epoch, Statement::Heartbeat)).is_ok()
+                {
+                    metrics.said();
+                }
+            }
+        }
+    }
+}
+
+async fn reserve(out: Option<mpsc::Sender<AgentMessage>>) -> Option<mpsc::OwnedPermit<AgentMessage>> {
+    out?.reserve_owned().await.ok()
+}
+
+async fn beat(open: Option<&mut Open>) {
+    match open {
+        Some(open) => {
+            open.beat.tick().await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+fn close(index: &mut Index, open: &mut Option<Open>, metrics: &Metrics) {
+    if let Some(open) = open.take() {
+        open.link.cut.cancel();
+        metrics.connected(false);
+    }
+    index.disconnect();
+}
+
+fn note(finding: Finding, index: &mut Index, open: Option<&mut Open>) {
+    match finding {
+        Finding::Proven {
+            service,
+            key,
+            evidence,
+        } => index.proven(&service, &key, evidence),
+        Finding::Confirmed { epoch, confirm } => index.confirm(epoch, confirm),
+        Finding::WrittenBack { epoch, id, error } => {
+            if let Some(open) = open.filter(|open| open.link.epoch == epoch) {
+                // Lost in a full queue, it is as if the stream had ended before: the server sends the status again.
+                let result = agent_message(epoch, Statement::WriteBackResult { id, error });
+                open.link.out.try_send(result).ok();
+            }
+        }
+    }
+}
+
+fn obey(command: Command, index: &mut Index, open: &mut Option<Open>, hands: &Hands, metrics: &Metrics) {
+    match command {
+        Command::Connected(link) => {
+            close(index, open, metrics);
+            index.connect(link.epoch);
+            metrics.connected(true);
+            let mut beat = interval_at(Instant::now() + link.heartbeat, link.heartbeat);
+            beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            *open = Some(Open {
+                link,
+                beat,
+                spoke: false,
+                moved: Instant::now(),
+            });
+        }
+        Command::Disconnected { epoch } => {
+            if index.epoch() == Some(epoch) {
+                close(index, open, metrics);
+            }
+        }
+        Command::Server { epoch, message } => {
+            if index.epoch() == Some(epoch)
+                && let Err(error) = serve(epoch, message, index, hands)
+            {
+                tracing::warn!(%error, "a message of the server is ignored");
+            }
+            if let Some(open) = open.as_mut().filter(|_| !index.has_next()) {
+                open.moved = Instant::now();
+            }
+        }
+    }
+}
+
+fn serve(epoch: u64, message: Message, index: &mut Index, hands: &Hands) -> Result<(), ConvertError> {
+    match message {
+        // The stream deals with these itself.
+        Message::Welcome(_) | Message::GoAway(_) => {}
+        Message::Subscribe(v1::Subscribe { services }) => {
+            let services = services
+                .into_iter()
+                .map(ObjectName::try_from)
+                .collect::<Result<BTreeSet<_>, _>>()?;
+            index.subscribe(services);
+        }
+        Message::Ack(v1::Ack { revision }) => index.acknowledged(revision),
+        Message::Resync(v1::Resync { reason, scope }) => {
+            let scope = match scope {
+                Some(v1::resync::Scope::Service(service)) => Resync::Service(service.try_into()?),
+                Some(v1::resync::Scope::Sources(v1::AllSources {})) => Resync::Sources,
+                None => return Ok(()),
+            };
+            tracing::info!(reason, ?scope, "the server asks to be told again");
+            index.resync(&scope);
+        }
+        Message::Relist(v1::Relist {
+            relist_id,
+            namespace,
+            service,
+            pods,
+        }) => {
+            let service = v1::ServiceName {
+                namespace,
+                name: service,
+            }
+            .try_into()?;
+            let pods = pods.into_iter().map(PodRef::try_from).collect::<Result<_, _>>()?;
+            let relist = Relist {
+                id: relist_id,
+                service,
+                pods,
+            };
+            relist::spawn(
+                relist,
+                epoch,
+                hands.client.clone(),
+                hands.findings.clone(),
+                &hands.tasks,
+            );
+        }
+        Message::WriteBack(write_back) => hands.writer.write(epoch, write_back),
+    }
+    Ok(())
+}

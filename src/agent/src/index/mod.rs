@@ -1,0 +1,411 @@
+//! What the cluster says, and what of it the stream has yet to be told. Synchronous: no await, no clock.
+//!
+//! Watch events change the caches and mark what is dirty; [`Index::next_statement`] makes one statement of the present state. So a
+//! slow stream costs no memory, changes that overtake each other are told once, and a reconnect is simply "all is dirty".
+//! A kind that is not synced is not told at all.
+
+mod cache;
+mod departed;
+mod outbox;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+use model::{
+    fact::{Endpoint, EndpointSlice, Evidence, ObjectName, PodRef, Service},
+    stream::{Change, Confirm, Source, Statement, Tombstone, Update},
+};
+use uuid::Uuid;
+
+use cache::Cache;
+pub use cache::{Event, Kind, Object};
+use departed::Departed;
+use outbox::{Outbox, Pending, Scope};
+
+/// A watch event of one of the kinds.
+#[derive(Clone, Debug)]
+pub enum Input {
+    Sources(Event<Source>),
+    Services(Event<Service>),
+    Slices(Event<EndpointSlice>),
+}
+
+/// An endpoint as the union of slices counts it: one address of one pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EndpointKey {
+    pub address: IpAddr,
+    pub pod: Option<Uuid>,
+}
+
+/// Asks for a live read of the pod behind an endpoint that left the union.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProofRequest {
+    pub service: ObjectName,
+    pub key: EndpointKey,
+    pub pod: Option<PodRef>,
+}
+
+/// What a server may ask to have told again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Resync {
+    Sources,
+    Service(ObjectName),
+}
+
+#[derive(Debug, Default)]
+pub struct Index {
+    sources: Cache<Source>,
+    services: Cache<Service>,
+    slices: Cache<EndpointSlice>,
+    /// Service → names of its slices.
+    slices_of: BTreeMap<ObjectName, BTreeSet<String>>,
+    /// What the server asked for last; outlives the stream, so that departures are noticed while there is none.
+    subscribed: BTreeMap<ObjectName, Departed>,
+    outbox: Option<Outbox>,
+    proofs: Vec<ProofRequest>,
+}
+
+impl Index {
+    /// A stream begins: everything is to be told again, the Services once they are subscribed to.
+    pub fn connect(&mut self, epoch: u64) {
+        let mut outbox = Outbox::new(epoch);
+        for kind in [Kind::TargetGroupBinding, Kind::Service, Kind::EndpointSlice] {
+            if self.lost(kind).is_some() {
+                outbox.enqueue(Scope::Lost(kind));
+            }
+        }
+        outbox.enqueue(Scope::Sources);
+        self.outbox = Some(outbox);
+        self.subscribed.values_mut().for_each(Departed::forget_sent);
+    }
+
+    pub fn disconnect(&mut self) {
+        self.outbox = None;
+    }
+
+    /// The epoch of the present stream.
+    pub fn epoch(&self) -> Option<u64> {
+        self.outbox.as_ref().map(Outbox::epoch)
+    }
+
+    /// Whether every kind has been listed completely and can still be seen.
+    pub fn is_synced(&self) -> bool {
+        self.sources.is_synced() && self.services.is_synced() && self.slices.is_synced()
+    }
+
+    /// Replaces what the server wants to know of.
+    pub fn subscribe(&mut self, services: BTreeSet<ObjectName>) {
+        self.subscribed.retain(|service, _| services.contains(service));
+        for service in services {
+            let departed = self.subscribed.entry(service.clone()).or_default();
+            if let Some(outbox) = &mut self.outbox {
+                outbox.begin(service, departed.is_telling());
+            }
+        }
+        if let Some(outbox) = &mut self.outbox {
+            outbox.retain(|service| self.subscribed.contains_key(service));
+        }
+    }
+
+    /// Everything up to `revision` is stored.
+    pub fn acknowledged(&mut self, revision: u64) {
+        self.subscribed
+            .values_mut()
+            .for_each(|departed| departed.acknowledged(revision));
+    }
+
+    pub fn resync(&mut self, scope: &Resync) {
+        let Some(outbox) = &mut self.outbox else { return };
+        match scope {
+            Resync::Sources => outbox.restart_sources(),
+            Resync::Service(service) => {
+                if let Some(departed) = self.subscribed.get_mut(service) {
+                    departed.forget_sent();
+                    outbox.restart(service, departed.is_telling());
+                }
+            }
+        }
+    }
+
+    /// Takes the answer to a relist that the stream of `epoch` asked for.
+    pub fn confirm(&mut self, epoch: u64, confirm: Confirm) {
+        if let Some(outbox) = self.outbox.as_mut().filter(|outbox| outbox.epoch() == epoch) {
+            outbox.confirm(confirm);
+        }
+    }
+
+    /// Takes the answer to a [`ProofRequest`].
+    pub fn proven(&mut self, service: &ObjectName, key: &EndpointKey, evidence: Evidence) {
+        let Some(departed) = self.subscribed.get_mut(service) else {
+            return;
+        };
+        if departed.prove(key, evidence)
+            && let Some(outbox) = &mut self.outbox
+        {
+            outbox.departures(service);
+        }
+    }
+
+    /// The reads that are wanted since the last call.
+    pub fn take_proofs(&mut self) -> Vec<ProofRequest> {
+        std::mem::take(&mut self.proofs)
+    }
+
+    pub fn handle(&mut self, input: Input) {
+        match input {
+            Input::Sources(event) => {
+                let outcome = self.sources.handle(event);
+                let Some(outbox) = &mut self.outbox else { return };
+                if outcome.synced {
+                    outbox.restart_sources();
+                }
+                for delta in outcome.deltas {
+                    outbox.source(delta.object, delta.uid);
+                }
+                if outcome.lost {
+                    outbox.enqueue(Scope::Lost(Kind::TargetGroupBinding));
+                }
+            }
+            Input::Services(event) => {
+                let outcome = self.services.handle(event);
+                let Some(outbox) = &mut self.outbox else { return };
+                if outcome.synced {
+                    self.subscribed.keys().for_each(|service| outbox.service(service));
+                }
+                for delta in outcome.deltas {
+                    outbox.service(&delta.object);
+                }
+                if outcome.lost {
+                    outbox.enqueue(Scope::Lost(Kind::Service));
+                }
+            }
+            Input::Slices(event) => self.slices_event(event),
+        }
+    }
+
+    fn slices_event(&mut self, event: Event<EndpointSlice>) {
+        let outcome = self.slices.handle(event);
+        for delta in &outcome.deltas {
+            if let Some(old) = &delta.old {
+                let service = service_of(old);
+                if let Some(names) = self.slices_of.get_mut(&service) {
+                    names.remove(&delta.object.name);
+                    if names.is_empty() {
+                        self.slices_of.remove(&service);
+                    }
+                }
+            }
+            if let Some(new) = self.slices.get(&delta.object) {
+                self.slices_of
+                    .entry(service_of(new))
+                    .or_default()
+                    .insert(delta.object.name.clone());
+            }
+        }
+        // Only now, with all changes in place: an endpoint that moved between slices did not leave the union.
+        for delta in outcome.deltas {
+            let new = self.slices.get(&delta.object);
+            let services: BTreeSet<_> = delta.old.iter().chain(new).map(service_of).collect();
+            for service in services {
+                if !self.subscribed.contains_key(&service) {
+                    continue;
+                }
+                if let Some(outbox) = &mut self.outbox {
+                    outbox.slice(&service, delta.object.clone(), delta.uid);
+                }
+                self.follow(&service, delta.old.as_ref(), &delta.object);
+            }
+        }
+        let Some(outbox) = &mut self.outbox else { return };
+        if outcome.synced {
+            for (service, departed) in &self.subscribed {
+                outbox.restart_slices(service, departed.is_telling());
+            }
+        }
+        if outcome.lost {
+            outbox.enqueue(Scope::Lost(Kind::EndpointSlice));
+        }
+    }
+
+    /// Notes which endpoints left the union of `service`, and which came back.
+    fn follow(&mut self, service: &ObjectName, old: Option<&EndpointSlice>, slice: &ObjectName) {
+        let mut left = Vec::new();
+        for (key, endpoint) in old
+            .into_iter()
+            .filter(|old| service_of(old) == *service)
+            .flat_map(keys)
+        {
+            if !self.contains(service, &key) {
+                left.push((key, endpoint.clone()));
+            }
+        }
+        let Some(departed) = self.subscribed.get_mut(service) else {
+            return;
+        };
+        for (key, endpoint) in left {
+            if endpoint.is_terminating() {
+                departed.add(key, endpoint.pod, Some(Evidence::Terminating));
+                if let Some(outbox) = &mut self.outbox {
+                    outbox.departures(service);
+                }
+            } else if departed.add(key, endpoint.pod.clone(), None) {
+                self.proofs.push(ProofRequest {
+                    service: service.clone(),
+                    key,
+                    pod: endpoint.pod,
+                });
+            }
+        }
+        if let Some(new) = self.slices.get(slice).filter(|new| service_of(new) == *service) {
+            for (key, _) in keys(new) {
+                departed.returned(&key);
+            }
+        }
+    }
+
+    fn contains(&self, service: &ObjectName, key: &EndpointKey) -> bool {
+        self.slices_in(service)
+            .flat_map(keys)
+            .any(|(present, _)| present == *key)
+    }
+
+    fn slices_in<'a>(&'a self, service: &'a ObjectName) -> impl Iterator<Item = &'a EndpointSlice> {
+        let names = self.slices_of.get(service).into_iter().flatten();
+        names.filter_map(|name| {
+            self.slices
+                .get(&ObjectName::new(service.namespace.clone(), name.clone()))
+        })
+    }
+
+    fn lost(&self, kind: Kind) -> Option<&str> {
+        match kind {
+            Kind::TargetGroupBinding => self.sources.lost(),
+            Kind::Service => self.services.lost(),
+            Kind::EndpointSlice => self.slices.lost(),
+        }
+    }
+
+    /// Whether [`Self::next_statement`] may have something to say.
+    pub fn has_next(&self) -> bool {
+        self.outbox.as_ref().is_some_and(Outbox::has_next)
+    }
+
+    /// The next statement of the present stream.
+    pub fn next_statement(&mut self) -> Option<Statement> {
+        // Taken out and put back, so that statements can be made of the caches.
+        let mut outbox = self.outbox.take()?;
+        let mut statement = None;
+        while let Some(scope) = outbox.pop() {
+            statement = match &scope {
+                Scope::Lost(kind) => self.lost(*kind).map(|reason| Statement::Unsynced {
+                    kind: kind.to_string(),
+                    reason: reason.to_owned(),
+                }),
+                Scope::Sources => self
+                    .next_of_sources(&mut outbox)
+                    .map(|update| outbox.stamp(update)),
+                Scope::Service(service) => self
+                    .next_of_service(service, &mut outbox)
+                    .map(|update| outbox.stamp(update)),
+            };
+            if statement.is_some() {
+                outbox.requeue(scope);
+                break;
+            }
+        }
+        self.outbox = Some(outbox);
+        statement
+    }
+
+    fn next_of_sources(&self, outbox: &mut Outbox) -> Option<Update> {
+        if !self.sources.is_synced() {
+            return None;
+        }
+        let change = match outbox.take_sources() {
+            Pending::Nothing => return None,
+            Pending::All => Change::Reset(self.sources.iter().cloned().collect()),
+            Pending::Some(objects) => patch(objects, |object| self.sources.get(object).cloned()),
+        };
+        Some(Update::Sources(change))
+    }
+
+    /// In this order: the Service, its slices, what left them, the answer to a relist.
+    fn next_of_service(&mut self, service: &ObjectName, outbox: &mut Outbox) -> Option<Update> {
+        let revision = outbox.next_revision();
+        let pending = outbox.pending(service)?;
+        if pending.service && self.services.is_synced() {
+            pending.service = false;
+            let state = self.services.get(service).cloned();
+            return Some(Update::Service {
+                object: service.clone(),
+                state,
+            });
+        }
+        if !self.slices.is_synced() {
+            return None;
+        }
+        let change = match std::mem::take(&mut pending.slices) {
+            Pending::Nothing => None,
+            Pending::All => Some(Change::Reset(self.slices_in(service).cloned().collect())),
+            Pending::Some(objects) => Some(patch(objects, |object| {
+                self.slices
+                    .get(object)
+                    .filter(|slice| service_of(slice) == *service)
+                    .cloned()
+            })),
+        };
+        if let Some(change) = change {
+            return Some(Update::Slices {
+                service: service.clone(),
+                change,
+            });
+        }
+        if std::mem::take(&mut pending.departures) {
+            let vanished = self
+                .subscribed
+                .get_mut(service)
+                .map(|d| d.tell(revision))
+                .unwrap_or_default();
+            if !vanished.is_empty() {
+                return Some(Update::Departures {
+                    service: service.clone(),
+                    vanished,
+                });
+            }
+        }
+        pending.confirm.take().map(Update::Confirm)
+    }
+}
+
+fn patch<T>(objects: BTreeMap<ObjectName, Uuid>, get: impl Fn(&ObjectName) -> Option<T>) -> Change<T> {
+    let mut upserted = Vec::new();
+    let mut deleted = Vec::new();
+    for (object, uid) in objects {
+        match get(&object) {
+            Some(present) => upserted.push(present),
+            None => deleted.push(Tombstone { object, uid }),
+        }
+    }
+    Change::Patch { upserted, deleted }
+}
+
+fn service_of(slice: &EndpointSlice) -> ObjectName {
+    ObjectName::new(slice.object.namespace.clone(), slice.service.clone())
+}
+
+fn keys(slice: &EndpointSlice) -> impl Iterator<Item = (EndpointKey, &Endpoint)> {
+    slice.endpoints.iter().flat_map(|endpoint| {
+        let pod = endpoint.pod.as_ref().map(|pod| pod.uid);
+        endpoint.addresses.iter().map(move |address| {
+            (
+                EndpointKey {
+                    address: *address,
+                    pod,
+                },
+                endpoint,
+            )
+        })
+    })
+}

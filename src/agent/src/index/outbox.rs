@@ -1,0 +1,203 @@
+//! What a stream has yet to be told: names only, never states, so that it is bounded by the cluster's size.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use model::{
+    fact::ObjectName,
+    stream::{Confirm, Statement, Update},
+};
+use uuid::Uuid;
+
+use super::Kind;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Scope {
+    Lost(Kind),
+    Sources,
+    Service(ObjectName),
+}
+
+/// What of a set is to be told.
+#[derive(Debug, Default)]
+pub(super) enum Pending {
+    #[default]
+    Nothing,
+    /// These, with the UID for a tombstone if one is gone.
+    Some(BTreeMap<ObjectName, Uuid>),
+    /// A reset.
+    All,
+}
+
+impl Pending {
+    fn add(&mut self, object: ObjectName, uid: Uuid) {
+        match self {
+            Self::Nothing => *self = Self::Some(BTreeMap::from([(object, uid)])),
+            Self::Some(objects) => {
+                objects.insert(object, uid);
+            }
+            Self::All => {}
+        }
+    }
+
+    fn is_nothing(&self) -> bool {
+        matches!(self, Self::Nothing)
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct ServicePending {
+    pub(super) service: bool,
+    pub(super) slices: Pending,
+    pub(super) departures: bool,
+    pub(super) confirm: Option<Confirm>,
+}
+
+impl ServicePending {
+    fn everything(departures: bool) -> Self {
+        Self {
+            service: true,
+            slices: Pending::All,
+            departures,
+            confirm: None,
+        }
+    }
+
+    fn is_nothing(&self) -> bool {
+        !self.service && self.slices.is_nothing() && !self.departures && self.confirm.is_none()
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Outbox {
+    epoch: u64,
+    revision: u64,
+    queue: VecDeque<Scope>,
+    sources: Pending,
+    services: BTreeMap<ObjectName, ServicePending>,
+}
+
+impl Outbox {
+    pub(super) fn new(epoch: u64) -> Self {
+        Self {
+            epoch,
+            revision: 0,
+            queue: VecDeque::new(),
+            sources: Pending::All,
+            services: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    pub(super) fn next_revision(&self) -> u64 {
+        self.revision + 1
+    }
+
+    pub(super) fn stamp(&mut self, update: Update) -> Statement {
+        self.revision += 1;
+        Statement::Update {
+            revision: self.revision,
+            update,
+        }
+    }
+
+    pub(super) fn has_next(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
+    /// A scope that cannot be told yet drops out; it comes back with the event that makes it possible.
+    pub(super) fn pop(&mut self) -> Option<Scope> {
+        self.queue.pop_front()
+    }
+
+    pub(super) fn enqueue(&mut self, scope: Scope) {
+        if !self.queue.contains(&scope) {
+            self.queue.push_back(scope);
+        }
+    }
+
+    /// Back in line, if there is more to tell.
+    pub(super) fn requeue(&mut self, scope: Scope) {
+        let more = match &scope {
+            Scope::Lost(_) => false,
+            Scope::Sources => !self.sources.is_nothing(),
+            Scope::Service(service) => self.services.get(service).is_some_and(|p| !p.is_nothing()),
+        };
+        if more {
+            self.enqueue(scope);
+        }
+    }
+
+    pub(super) fn begin(&mut self, service: ObjectName, departures: bool) {
+        if !self.services.contains_key(&service) {
+            self.services
+                .insert(service.clone(), ServicePending::everything(departures));
+            self.enqueue(Scope::Service(service));
+        }
+    }
+
+    pub(super) fn retain(&mut self, keep: impl Fn(&ObjectName) -> bool) {
+        self.services.retain(|service, _| keep(service));
+    }
+
+    pub(super) fn restart_sources(&mut self) {
+        self.sources = Pending::All;
+        self.enqueue(Scope::Sources);
+    }
+
+    pub(super) fn restart(&mut self, service: &ObjectName, departures: bool) {
+        self.mark(service, |pending| {
+            let confirm = pending.confirm.take();
+            *pending = ServicePending {
+                confirm,
+                ..ServicePending::everything(departures)
+            };
+        });
+    }
+
+    pub(super) fn restart_slices(&mut self, service: &ObjectName, departures: bool) {
+        self.mark(service, |pending| {
+            pending.slices = Pending::All;
+            pending.departures |= departures;
+        });
+    }
+
+    pub(super) fn source(&mut self, object: ObjectName, uid: Uuid) {
+        self.sources.add(object, uid);
+        self.enqueue(Scope::Sources);
+    }
+
+    pub(super) fn service(&mut self, service: &ObjectName) {
+        self.mark(service, |pending| pending.service = true);
+    }
+
+    pub(super) fn slice(&mut self, service: &ObjectName, slice: ObjectName, uid: Uuid) {
+        self.mark(service, |pending| pending.slices.add(slice, uid));
+    }
+
+    pub(super) fn departures(&mut self, service: &ObjectName) {
+        self.mark(service, |pending| pending.departures = true);
+    }
+
+    pub(super) fn confirm(&mut self, confirm: Confirm) {
+        let service = confirm.object.clone();
+        self.mark(&service, |pending| pending.confirm = Some(confirm));
+    }
+
+    pub(super) fn take_sources(&mut self) -> Pending {
+        std::mem::take(&mut self.sources)
+    }
+
+    pub(super) fn pending(&mut self, service: &ObjectName) -> Option<&mut ServicePending> {
+        self.services.get_mut(service)
+    }
+
+    fn mark(&mut self, service: &ObjectName, change: impl FnOnce(&mut ServicePending)) {
+        if let Some(pending) = self.services.get_mut(service) {
+            change(pending);
+            self.enqueue(Scope::Service(service.clone()));
+        }
+    }
+}

@@ -1,0 +1,453 @@
+//! The watched kinds, decoded slim: what is not read is skipped by the parser and never becomes a value.
+
+use std::{borrow::Cow, collections::BTreeMap, fmt, net::IpAddr};
+
+use k8s_openapi::{
+    NamespaceResourceScope,
+    apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
+};
+use kube::Resource;
+use model::{
+    fact::{AddressFamily, ObjectName, ObjectVersion, PodRef, Protocol, ServicePort, SlicePort},
+    stream::Source,
+};
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
+use serde_json::Value;
+
+use crate::index::{Event, Input, Kind, Object};
+
+/// The label that names the Service of a slice (Kubernetes API, EndpointSlice).
+pub const SERVICE_NAME: &str = "kubernetes.io/service-name";
+
+/// An object that the API server should not have accepted.
+#[derive(Debug, thiserror::Error)]
+#[error("the object's {field} cannot be used: {given:?}")]
+pub struct Unreadable {
+    field: &'static str,
+    given: String,
+}
+
+/// A kind that the agent watches.
+pub trait Watched:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    + Clone
+    + fmt::Debug
+    + DeserializeOwned
+    + Send
+    + Sync
+    + 'static
+{
+    type Fact: Object;
+    const KIND: Kind;
+
+    /// In the model's terms.
+    fn fact(self) -> Result<Self::Fact, Unreadable>;
+
+    fn input(event: Event<Self::Fact>) -> Input;
+}
+
+macro_rules! kind {
+    ($type:ident, $group:literal, $version:literal, $plural:literal) => {
+        impl Resource for $type {
+            type DynamicType = ();
+            type Scope = NamespaceResourceScope;
+
+            fn kind((): &()) -> Cow<'_, str> {
+                stringify!($type).into()
+            }
+            fn group((): &()) -> Cow<'_, str> {
+                $group.into()
+            }
+            fn version((): &()) -> Cow<'_, str> {
+                $version.into()
+            }
+            fn plural((): &()) -> Cow<'_, str> {
+                $plural.into()
+            }
+            fn meta(&self) -> &ObjectMeta {
+                &self.metadata
+            }
+            fn meta_mut(&mut self) -> &mut ObjectMeta {
+                &mut self.metadata
+            }
+        }
+    };
+}
+
+/// What is read of `metadata`; managedFields alone are most of a small object.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Meta {
+    name: Option<String>,
+    namespace: Option<String>,
+    uid: Option<String>,
+    resource_version: Option<String>,
+    generation: Option<i64>,
+    deletion_timestamp: Option<Time>,
+    labels: ServiceLabel,
+}
+
+#[derive(Default, Deserialize)]
+struct ServiceLabel {
+    #[serde(rename = "kubernetes.io/service-name")]
+    service: Option<String>,
+}
+
+fn slim<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {
+    let Meta {
+        name,
+        namespace,
+        uid,
+        resource_version,
+        generation,
+        deletion_timestamp,
+        labels,
+    } = Meta::deserialize(deserializer)?;
+    Ok(ObjectMeta {
+        name,
+        namespace,
+        uid,
+        resource_version,
+        generation,
+        deletion_timestamp,
+        labels: labels
+            .service
+            .map(|service| BTreeMap::from([(SERVICE_NAME.to_owned(), service)])),
+        ..ObjectMeta::default()
+    })
+}
+
+/// The name and the state of an object.
+pub fn identity(meta: &ObjectMeta) -> Result<(ObjectName, ObjectVersion), Unreadable> {
+    let uid = meta.uid.as_deref().unwrap_or_default();
+    let resource_version = meta.resource_version.as_deref().unwrap_or_default();
+    Ok((
+        object_name(meta),
+        ObjectVersion {
+            uid: uid.parse().map_err(|_| Unreadable {
+                field: "metadata.uid",
+                given: uid.to_owned(),
+            })?,
+            resource_version: resource_version.parse().map_err(|_| Unreadable {
+                field: "metadata.resourceVersion",
+                given: resource_version.to_owned(),
+            })?,
+        },
+    ))
+}
+
+pub fn object_name(meta: &ObjectMeta) -> ObjectName {
+    ObjectName::new(
+        meta.namespace.clone().unwrap_or_default(),
+        meta.name.clone().unwrap_or_default(),
+    )
+}
+
+fn port(number: i64, field: &'static str) -> Result<u16, Unreadable> {
+    match u16::try_from(number) {
+        Ok(port) if port > 0 => Ok(port),
+        _ => Err(Unreadable {
+            field,
+            given: number.to_string(),
+        }),
+    }
+}
+
+/// Absent means TCP (Kubernetes API, ServicePort and EndpointPort).
+fn protocol(text: Option<&str>) -> Result<Protocol, Unreadable> {
+    match text {
+        None | Some("TCP") => Ok(Protocol::Tcp),
+        Some("UDP") => Ok(Protocol::Udp),
+        Some("SCTP") => Ok(Protocol::Sctp),
+        Some(other) => Err(Unreadable {
+            field: "protocol",
+            given: other.to_owned(),
+        }),
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct TargetGroupBinding {
+    #[serde(deserialize_with = "slim")]
+    metadata: ObjectMeta,
+    #[serde(default)]
+    spec: Value,
+}
+
+kind!(
+    TargetGroupBinding,
+    "elbv2.k8s.aws",
+    "v1beta1",
+    "targetgroupbindings"
+);
+
+impl Watched for TargetGroupBinding {
+    type Fact = Source;
+    const KIND: Kind = Kind::TargetGroupBinding;
+
+    fn fact(self) -> Result<Source, Unreadable> {
+        let Self { metadata, spec } = self;
+        let (object, version) = identity(&metadata)?;
+        let spec = match spec {
+            Value::Null => Value::Object(serde_json::Map::new()),
+            spec @ Value::Object(_) => spec,
+            other => {
+                return Err(Unreadable {
+                    field: "spec",
+                    given: other.to_string(),
+                });
+            }
+        };
+        // A kind without a schema has no generation; its spec is compared all the same.
+        let generation = metadata.generation.unwrap_or(1);
+        Ok(Source {
+            object,
+            version,
+            generation,
+            spec,
+            deleting: metadata.deletion_timestamp.is_some(),
+        })
+    }
+
+    fn input(event: Event<Source>) -> Input {
+        Input::Sources(event)
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Service {
+    #[serde(deserialize_with = "slim")]
+    metadata: ObjectMeta,
+    #[serde(default)]
+    spec: ServiceSpec,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct ServiceSpec {
+    r#type: Option<String>,
+    ports: Option<Vec<PortEntry>>,
+    selector: Option<BTreeMap<String, String>>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct PortEntry {
+    name: Option<String>,
+    port: Option<i64>,
+    protocol: Option<String>,
+    node_port: Option<i64>,
+}
+
+kind!(Service, "", "v1", "services");
+
+impl Watched for Service {
+    type Fact = model::fact::Service;
+    const KIND: Kind = Kind::Service;
+
+    fn fact(self) -> Result<Self::Fact, Unreadable> {
+        let Self {
+            metadata,
+            spec:
+                ServiceSpec {
+                    r#type,
+                    ports,
+                    selector,
+                },
+        } = self;
+        let (object, version) = identity(&metadata)?;
+        let ports = ports.unwrap_or_default().into_iter().map(|entry| {
+            let PortEntry {
+                name,
+                port: number,
+                protocol: kind,
+                node_port,
+            } = entry;
+            Ok(ServicePort {
+                name: name.unwrap_or_default(),
+                port: port(number.unwrap_or(0), "spec.ports.port")?,
+                protocol: protocol(kind.as_deref())?,
+                // 0 is how a Service says that none is given.
+                node_port: node_port
+                    .filter(|port| *port != 0)
+                    .map(|p| port(p, "spec.ports.nodePort"))
+                    .transpose()?,
+            })
+        });
+        Ok(model::fact::Service {
+            object,
+            version,
+            service_type: r#type.unwrap_or_else(|| "ClusterIP".to_owned()),
+            ports: ports.collect::<Result<_, Unreadable>>()?,
+            selector: selector.unwrap_or_default(),
+        })
+    }
+
+    fn input(event: Event<Self::Fact>) -> Input {
+        Input::Services(event)
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EndpointSlice {
+    #[serde(deserialize_with = "slim")]
+    metadata: ObjectMeta,
+    address_type: String,
+    #[serde(default)]
+    ports: Option<Vec<PortEntry>>,
+    #[serde(default)]
+    endpoints: Option<Vec<Endpoint>>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Endpoint {
+    addresses: Option<Vec<String>>,
+    conditions: Option<Conditions>,
+    node_name: Option<String>,
+    zone: Option<String>,
+    target_ref: Option<Reference>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct Conditions {
+    ready: Option<bool>,
+    serving: Option<bool>,
+    terminating: Option<bool>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct Reference {
+    kind: Option<String>,
+    namespace: Option<String>,
+    name: Option<String>,
+    uid: Option<String>,
+}
+
+kind!(EndpointSlice, "discovery.k8s.io", "v1", "endpointslices");
+
+impl Watched for EndpointSlice {
+    type Fact = model::fact::EndpointSlice;
+    const KIND: Kind = Kind::EndpointSlice;
+
+    fn fact(self) -> Result<Self::Fact, Unreadable> {
+        let Self {
+            metadata,
+            address_type,
+            ports,
+            endpoints,
+        } = self;
+        let (object, version) = identity(&metadata)?;
+        let family = match address_type.as_str() {
+            "IPv4" => AddressFamily::Ipv4,
+            "IPv6" => AddressFamily::Ipv6,
+            "FQDN" => AddressFamily::Fqdn,
+            _ => {
+                return Err(Unreadable {
+                    field: "addressType",
+                    given: address_type,
+                });
+            }
+        };
+        let ports = ports.unwrap_or_default().into_iter().map(|entry| {
+            let PortEntry {
+                name,
+                port: number,
+                protocol: kind,
+                node_port: _,
+            } = entry;
+            Ok(SlicePort {
+                name: name.unwrap_or_default(),
+                port: number.map(|number| port(number, "ports.port")).transpose()?,
+                protocol: protocol(kind.as_deref())?,
+            })
+        });
+        let endpoints = match family {
+            // Names are no targets of an ip group.
+            AddressFamily::Fqdn => Vec::new(),
+            AddressFamily::Ipv4 | AddressFamily::Ipv6 => endpoints
+                .unwrap_or_default()
+                .into_iter()
+                .map(|entry| endpoint(entry, &object.namespace))
+                .collect::<Result<_, _>>()?,
+        };
+        // A slice without the label belongs to no Service.
+        let service = metadata
+            .labels
+            .and_then(|mut labels| labels.remove(SERVICE_NAME))
+            .unwrap_or_default();
+        Ok(model::fact::EndpointSlice {
+            object,
+            version,
+            service,
+            family,
+            ports: ports.collect::<Result<_, Unreadable>>()?,
+            endpoints,
+        })
+    }
+
+    fn input(event: Event<Self::Fact>) -> Input {
+        Input::Slices(event)
+    }
+}
+
+fn endpoint(entry: Endpoint, namespace: &str) -> Result<model::fact::Endpoint, Unreadable> {
+    let Endpoint {
+        addresses,
+        conditions,
+        node_name,
+        zone,
+        target_ref,
+    } = entry;
+    let Conditions {
+        ready,
+        serving,
+        terminating,
+    } = conditions.unwrap_or_default();
+    let addresses: Vec<IpAddr> = addresses
+        .unwrap_or_default()
+        .iter()
+        .map(|text| {
+            text.parse().map_err(|_| Unreadable {
+                field: "endpoints.addresses",
+                given: text.clone(),
+            })
+        })
+        .collect::<Result<_, _>>()?;
+    if addresses.is_empty() {
+        return Err(Unreadable {
+            field: "endpoints.addresses",
+            given: String::new(),
+        });
+    }
+    Ok(model::fact::Endpoint {
+        addresses,
+        ready,
+        serving,
+        terminating,
+        node: node_name,
+        zone,
+        pod: target_ref.and_then(|reference| pod(reference, namespace)),
+    })
+}
+
+fn pod(reference: Reference, slice_namespace: &str) -> Option<PodRef> {
+    let Reference {
+        kind,
+        namespace,
+        name,
+        uid,
+    } = reference;
+    if kind.as_deref() != Some("Pod") {
+        return None;
+    }
+    let namespace = namespace.unwrap_or_else(|| slice_namespace.to_owned());
+    Some(PodRef {
+        namespace,
+        name: name?,
+        uid: uid?.parse().ok()?,
+    })
+}

@@ -1,0 +1,163 @@
+//! Watches of the API server, turned into [`index`](crate::index) events.
+//!
+//! A kind is listed by a streaming list where the API server offers it, else in pages, always consistently. A kind that
+//! cannot be seen is said to be lost and listed anew when it can; every other error is retried where it happened.
+
+use std::{pin::pin, time::Duration};
+
+use futures::TryStreamExt;
+use kube::{
+    Api, Client,
+    runtime::{
+        WatchStreamExt,
+        watcher::{self, InitialListStrategy, watcher},
+    },
+};
+use runtime::backoff::Backoff;
+use tokio::{sync::mpsc, time::timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    index::{Event, Input},
+    kinds::{Watched, identity, object_name},
+    metrics::Metrics,
+};
+
+/// A connection that died without a word is noticed this much later, plus five seconds.
+const WATCH_SECONDS: u32 = 60;
+/// A streaming list that has not begun to answer by now is not going to.
+const STREAMING_PATIENCE: Duration = Duration::from_secs(20);
+const PAGE: u32 = 100;
+
+enum Broken {
+    /// The receiver is gone.
+    Stopped,
+    Lost(String),
+    /// The API server does not offer streaming lists.
+    NotStreaming(String),
+    Ended,
+}
+
+/// Watches one kind in the whole cluster until `stop`.
+pub async fn run<K: Watched>(
+    client: Client,
+    inputs: mpsc::Sender<Input>,
+    metrics: Metrics,
+    stop: CancellationToken,
+) {
+    let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(10));
+    let mut strategy = InitialListStrategy::StreamingList;
+    loop {
+        let attempt = follow::<K>(&client, strategy.clone(), &inputs, &metrics, &mut backoff);
+        let Some(broken) = stop.run_until_cancelled(attempt).await else {
+            return;
+        };
+        match broken {
+            Broken::Stopped => return,
+            Broken::NotStreaming(reason) => {
+                tracing::debug!(kind = %K::KIND, reason, "no streaming lists here: listing in pages");
+                strategy = InitialListStrategy::ListWatch;
+                continue;
+            }
+            Broken::Lost(reason) => {
+                tracing::warn!(kind = %K::KIND, reason, "the kind cannot be seen; what was stated stays");
+                if inputs.send(K::input(Event::Lost(reason))).await.is_err() {
+                    return;
+                }
+            }
+            Broken::Ended => {}
+        }
+        let delay = tokio::time::sleep(backoff.next_delay());
+        if stop.run_until_cancelled(delay).await.is_none() {
+            return;
+        }
+    }
+}
+
+async fn follow<K: Watched>(
+    client: &Client,
+    strategy: InitialListStrategy,
+    inputs: &mpsc::Sender<Input>,
+    metrics: &Metrics,
+    backoff: &mut Backoff,
+) -> Broken {
+    let streaming = matches!(strategy, InitialListStrategy::StreamingList);
+    let mut config = watcher::Config::default().timeout(WATCH_SECONDS).page_size(PAGE);
+    config.initial_list_strategy = strategy;
+    let mut events = pin!(watcher(Api::<K>::all(client.clone()), config).default_backoff());
+    let mut listed = false;
+    loop {
+        let next = if streaming && !listed {
+            match timeout(STREAMING_PATIENCE, events.try_next()).await {
+                Ok(next) => next,
+                Err(_) => return Broken::NotStreaming("a streaming list did not answer".to_owned()),
+            }
+        } else {
+            events.try_next().await
+        };
+        let event = match next {
+            Ok(Some(event)) => event,
+            Ok(None) => return Broken::Ended,
+            Err(error) => {
+                metrics.watch_failed(K::KIND);
+                if let Some(broken) = judge(&error, streaming && !listed) {
+                    return broken;
+                }
+                tracing::info!(kind = %K::KIND, %error, "the watch failed and is retried");
+                continue;
+            }
+        };
+        if matches!(event, watcher::Event::InitDone) {
+            listed = true;
+            backoff.reset();
+        }
+        if inputs.send(K::input(translate(event))).await.is_err() {
+            return Broken::Stopped;
+        }
+    }
+}
+
+/// `None`: the watcher's own retry is enough.
+fn judge(error: &watcher::Error, streaming_list: bool) -> Option<Broken> {
+    let (watcher::Error::InitialListFailed(kube::Error::Api(status))
+    | watcher::Error::WatchStartFailed(kube::Error::Api(status))) = error
+    else {
+        return None;
+    };
+    match status.code {
+        401 | 403 | 404 => Some(Broken::Lost(format!("{}: {}", status.code, status.message))),
+        // Expired, or too many requests: the watcher lists again, or waits.
+        410 | 429 => None,
+        400..500 if streaming_list => Some(Broken::NotStreaming(status.message.clone())),
+        _ => None,
+    }
+}
+
+fn translate<K: Watched>(event: watcher::Event<K>) -> Event<K::Fact> {
+    match event {
+        watcher::Event::Init => Event::Init,
+        watcher::Event::InitDone => Event::InitDone,
+        watcher::Event::InitApply(object) => readable(object, Event::InitApply),
+        watcher::Event::Apply(object) => readable(object, Event::Apply),
+        watcher::Event::Delete(object) => match identity(object.meta()) {
+            Ok((object, version)) => Event::Delete {
+                object,
+                uid: version.uid,
+            },
+            Err(error) => unreadable(object_name(object.meta()), &error),
+        },
+    }
+}
+
+fn readable<K: Watched>(object: K, event: impl FnOnce(K::Fact) -> Event<K::Fact>) -> Event<K::Fact> {
+    let name = object_name(object.meta());
+    match object.fact() {
+        Ok(fact) => event(fact),
+        Err(error) => unreadable(name, &error),
+    }
+}
+
+fn unreadable<T>(object: model::fact::ObjectName, error: &crate::kinds::Unreadable) -> Event<T> {
+    tracing::warn!(%object, %error, "an object is ignored; what was known of it stays");
+    Event::Unreadable(object)
+}

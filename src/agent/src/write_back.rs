@@ -1,0 +1,374 @@
+//! Writes the service's answers into TargetGroupBindings: status and events. The latest per object wins.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::{
+    Api, Client,
+    api::{ApiResource, DynamicObject, Patch, PatchParams},
+    runtime::events::{Event, EventType, Recorder, Reporter},
+};
+use runtime::{Clock, backoff::Backoff};
+use serde_json::{Value, json};
+use tokio::{
+    sync::{Notify, mpsc},
+    time::{MissedTickBehavior, interval, timeout},
+};
+use tokio_util::sync::CancellationToken;
+use wire::agent::v1;
+
+use crate::{engine::Finding, kinds::TargetGroupBinding, metrics::Metrics};
+
+/// At most so many objects a second.
+const PACE: Duration = Duration::from_millis(20);
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+const ATTEMPTS: u32 = 5;
+/// The longest text that the events API takes.
+const NOTE_BYTES: usize = 1024;
+
+type Key = (String, String);
+
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("the API server refused the write: {0}")]
+    Kube(#[from] kube::Error),
+    #[error("the API server did not answer in time")]
+    Timeout(#[from] tokio::time::error::Elapsed),
+}
+
+impl Error {
+    /// Whether the same write may succeed later.
+    fn is_passing(&self) -> bool {
+        match self {
+            Self::Kube(kube::Error::Api(status)) => matches!(status.code, 409 | 429 | 500..),
+            Self::Kube(_) | Self::Timeout(_) => true,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Job {
+    epoch: u64,
+    write_back: v1::WriteBack,
+    attempt: u32,
+}
+
+/// Takes what is to be written.
+#[derive(Clone, Debug, Default)]
+pub struct Writer(Arc<Waiting>);
+
+#[derive(Debug, Default)]
+struct Waiting {
+    jobs: Mutex<BTreeMap<Key, Job>>,
+    arrived: Notify,
+}
+
+impl Writer {
+    /// Replaces what waits for the same object; only what is written is answered.
+    pub fn write(&self, epoch: u64, write_back: v1::WriteBack) {
+        let key = (write_back.namespace.clone(), write_back.name.clone());
+        self.jobs().insert(
+            key,
+            Job {
+                epoch,
+                write_back,
+                attempt: 1,
+            },
+        );
+        self.0.arrived.notify_one();
+    }
+
+    fn jobs(&self) -> std::sync::MutexGuard<'_, BTreeMap<Key, Job>> {
+        self.0.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn next(&self) -> Job {
+        loop {
+            if let Some((_, job)) = self.jobs().pop_first() {
+                return job;
+            }
+            self.0.arrived.notified().await;
+        }
+    }
+
+    /// Back in line, unless something newer is there.
+    fn retry(&self, job: Job) {
+        let key = (job.write_back.namespace.clone(), job.write_back.name.clone());
+        self.jobs().entry(key).or_insert(Job {
+            attempt: job.attempt + 1,
+            ..job
+        });
+        self.0.arrived.notify_one();
+    }
+}
+
+/// Does the writing.
+pub struct WriteBack {
+    pub client: Client,
+    pub writer: Writer,
+    pub findings: mpsc::Sender<Finding>,
+    pub instance: String,
+    pub clock: Clock,
+    pub metrics: Metrics,
+    /// Whether the cluster's definition of the kind has our counts. Another's drops them, and they would be written anew
+    /// each time.
+    pub knows_counts: AtomicBool,
+}
+
+impl WriteBack {
+    /// Runs until the soft stop.
+    pub async fn run(self, soft: CancellationToken) {
+        let reporter = Reporter {
+            controller: "elbow-agent".to_owned(),
+            instance: Some(self.instance.clone()),
+        };
+        let recorder = Recorder::new(self.client.clone(), reporter);
+        let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
+        let mut pace = interval(PACE);
+        pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            pace.tick().await;
+            let Some(job) = soft.run_until_cancelled(self.writer.next()).await else {
+                return;
+            };
+            let written = self.write(&job.write_back, &recorder).await;
+            self.metrics.wrote_back(written.is_ok());
+            let error = match written {
+                Ok(()) => {
+                    backoff.reset();
+                    None
+                }
+                Err(error) if error.is_passing() && job.attempt < ATTEMPTS => {
+                    tracing::info!(object = %job.write_back.name, %error, "a status is written again later");
+                    self.writer.retry(job);
+                    soft.run_until_cancelled(tokio::time::sleep(backoff.next_delay()))
+                        .await;
+                    continue;
+                }
+                Err(error) => {
+                    tracing::warn!(object = %job.write_back.name, %error, "a status cannot be written");
+                    Some(error.to_string())
+                }
+            };
+            let found = Finding::WrittenBack {
+                epoch: job.epoch,
+                id: job.write_back.write_back_id,
+                error,
+            };
+            if self.findings.send(found).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn write(&self, write_back: &v1::WriteBack, recorder: &Recorder) -> Result<(), Error> {
+        let v1::WriteBack {
+            write_back_id: _,
+            namespace,
+            name,
+            uid,
+            target_group_binding,
+            event,
+        } = write_back;
+        let kind = ApiResource::erase::<TargetGroupBinding>(&());
+        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &kind);
+        let Some(object) = timeout(CALL_TIMEOUT, api.get_opt(name)).await?? else {
+            return Ok(());
+        };
+        if object.metadata.uid.as_deref() != Some(uid) {
+            return Ok(());
+        }
+        if let Some(status) = target_group_binding {
+            let present = object.data.get("status").cloned().unwrap_or(Value::Null);
+            let counts = self.knows_counts.load(Ordering::Relaxed);
+            let wanted = merge(&present, status, counts, &self.clock.now().to_string());
+            if wanted != present {
+                // The UID and the version that were read: neither a later object of this name nor a later state of it
+                // is overwritten.
+                let patch = Patch::Merge(json!({
+                    "metadata": {"uid": uid, "resourceVersion": object.metadata.resource_version},
+                    "status": wanted,
+                }));
+                let params = PatchParams::default();
+                let written = timeout(CALL_TIMEOUT, api.patch_status(name, &params, &patch)).await??;
+                if counts && written.data["status"].get("desired").is_none() {
+                    self.knows_counts.store(false, Ordering::Relaxed);
+                }
+            }
+        }
+        if let Some(event) = event {
+            let reference = ObjectReference {
+                api_version: Some(kind.api_version.clone()),
+                kind: Some(kind.kind.clone()),
+                namespace: Some(namespace.clone()),
+                name: Some(name.clone()),
+                uid: Some(uid.clone()),
+                ..ObjectReference::default()
+            };
+            timeout(CALL_TIMEOUT, recorder.publish(&to_event(event), &reference)).await??;
+        }
+        Ok(())
+    }
+}
+
+fn to_event(event: &v1::Event) -> Event {
+    let v1::Event {
+        r#type,
+        reason,
+        message,
+    } = event;
+    let end = message.floor_char_boundary(NOTE_BYTES);
+    Event {
+        type_: if r#type == "Warning" {
+            EventType::Warning
+        } else {
+            EventType::Normal
+        },
+        reason: reason.clone(),
+        note: Some(message[..end].to_owned()),
+        action: "Reconcile".to_owned(),
+        secondary: None,
+    }
+}
+
+/// `present` with what the service says. Conditions of others stay, and a status that did not change keeps its time.
+fn merge(present: &Value, status: &v1::TargetGroupBindingStatus, counts: bool, now: &str) -> Value {
+    let v1::TargetGroupBindingStatus {
+        observed_generation,
+        conditions,
+        desired,
+        registered,
+        held,
+    } = status;
+    let mut merged = present.as_object().cloned().unwrap_or_default();
+    let mut list = merged
+        .get("conditions")
+        .and_then(Value::as_array)
+        .cloned()
+        .unwrap_or_default();
+    for condition in conditions {
+        let v1::Condition {
+            r#type,
+            status,
+            reason,
+            message,
+        } = condition;
+        let slot = list.iter_mut().find(|present| present["type"] == json!(r#type));
+        let former = slot.as_ref().filter(|present| present["status"] == json!(status));
+        let since = former
+            .and_then(|present| present["lastTransitionTime"].as_str())
+            .unwrap_or(now)
+            .to_owned();
+        let condition = json!({
+            "type": r#type,
+            "status": status,
+            "reason": reason,
+            "message": message,
+            "observedGeneration": observed_generation,
+            "lastTransitionTime": since,
+        });
+        match slot {
+            Some(slot) => *slot = condition,
+            None => list.push(condition),
+        }
+    }
+    merged.insert("observedGeneration".to_owned(), json!(observed_generation));
+    merged.insert("conditions".to_owned(), Value::Array(list));
+    if counts {
+        for (field, count) in [("desired", desired), ("registered", registered), ("held", held)] {
+            merged.insert(field.to_owned(), json!(count));
+        }
+    }
+    Value::Object(merged)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(truth: &str, message: &str) -> v1::TargetGroupBindingStatus {
+        v1::TargetGroupBindingStatus {
+            observed_generation: 2,
+            conditions: vec![v1::Condition {
+                r#type: "Ready".into(),
+                status: truth.into(),
+                reason: "Reconciled".into(),
+                message: message.into(),
+            }],
+            desired: 3,
+            registered: 3,
+            held: 0,
+        }
+    }
+
+    #[test]
+    fn a_status_that_did_not_change_keeps_its_time_and_is_not_written() {
+        let first = merge(&Value::Null, &status("True", "all"), true, "2026-01-01T00:00:00Z");
+        let second = merge(&first, &status("True", "all"), true, "2026-01-02T00:00:00Z");
+        assert_eq!(first, second);
+        let third = merge(
+            &first,
+            &status("True", "other words"),
+            true,
+            "2026-01-03T00:00:00Z",
+        );
+        assert_eq!(
+            third["conditions"][0]["lastTransitionTime"],
+            "2026-01-01T00:00:00Z"
+        );
+        let fourth = merge(&third, &status("False", "none"), true, "2026-01-04T00:00:00Z");
+        assert_eq!(
+            fourth["conditions"][0]["lastTransitionTime"],
+            "2026-01-04T00:00:00Z"
+        );
+    }
+
+    #[test]
+    fn conditions_of_others_stay() {
+        let present = json!({"conditions": [{"type": "Theirs", "status": "True"}]});
+        let merged = merge(&present, &status("True", "all"), true, "2026-01-01T00:00:00Z");
+        assert_eq!(merged["conditions"][0]["type"], "Theirs");
+        assert_eq!(merged["conditions"][1]["type"], "Ready");
+    }
+
+    #[test]
+    fn a_definition_without_our_counts_is_not_written_again_and_again() {
+        let written = merge(
+            &Value::Null,
+            &status("True", "all"),
+            false,
+            "2026-01-01T00:00:00Z",
+        );
+        assert_eq!(written.get("desired"), None);
+        assert_eq!(
+            merge(&written, &status("True", "all"), false, "2026-01-02T00:00:00Z"),
+            written
+        );
+    }
+
+    #[test]
+    fn the_latest_write_of_an_object_wins() {
+        let writer = Writer::default();
+        for id in 1..=3 {
+            let write_back = v1::WriteBack {
+                write_back_id: id,
+                namespace: "a".into(),
+                name: "b".into(),
+                uid: String::new(),
+                target_group_binding: None,
+                event: None,
+            };
+            writer.write(1, write_back);
+        }
+        let jobs = writer.jobs();
+        assert_eq!(jobs.len(), 1);
+        assert_eq!(jobs.values().next().unwrap().write_back.write_back_id, 3);
+    }
+}

@@ -1,0 +1,658 @@
+//! The index as plain functions.
+
+mod mirror;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, Ipv4Addr},
+};
+
+use agent::index::{Event, Index, Input, Resync};
+use mirror::Mirror;
+use model::{
+    fact::{AddressFamily, Endpoint, EndpointSlice, Evidence, ObjectName, ObjectVersion, PodRef, Service},
+    stream::{Confirm, Source, Statement, Update},
+};
+use proptest::prelude::*;
+use uuid::Uuid;
+
+fn name(name: &str) -> ObjectName {
+    ObjectName::new("shop", name)
+}
+
+fn uid(kind: u8, number: u8) -> Uuid {
+    Uuid::from_bytes([kind, number, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1])
+}
+
+fn source(number: u8, generation: i64) -> Source {
+    Source {
+        object: name(&format!("binding-{number}")),
+        version: ObjectVersion {
+            uid: uid(1, number),
+            resource_version: 1,
+        },
+        generation,
+        spec: serde_json::json!({"generation": generation}),
+        deleting: false,
+    }
+}
+
+fn service(service: &str, revision: u8) -> Service {
+    Service {
+        object: name(service),
+        version: ObjectVersion {
+            uid: uid(2, service.as_bytes()[0]),
+            resource_version: 1,
+        },
+        service_type: format!("Type{revision}"),
+        ports: vec![],
+        selector: BTreeMap::new(),
+    }
+}
+
+fn pod(number: u8) -> PodRef {
+    PodRef {
+        namespace: "shop".into(),
+        name: format!("pod-{number}"),
+        uid: uid(4, number),
+    }
+}
+
+/// The endpoints are pods by number; those above 100 are terminating.
+fn slice(number: u8, service: &str, endpoints: &[u8]) -> EndpointSlice {
+    let endpoints = endpoints.iter().map(|number| Endpoint {
+        addresses: vec![IpAddr::V4(Ipv4Addr::new(10, 0, 0, number % 100))],
+        ready: Some(*number < 100),
+        serving: None,
+        terminating: Some(*number >= 100),
+        node: None,
+        zone: None,
+        pod: Some(pod(number % 100)),
+    });
+    EndpointSlice {
+        object: name(&format!("slice-{number}")),
+        version: ObjectVersion {
+            uid: uid(3, number),
+            resource_version: 1,
+        },
+        service: service.into(),
+        family: AddressFamily::Ipv4,
+        ports: vec![],
+        endpoints: endpoints.collect(),
+    }
+}
+
+fn listed<T>(objects: impl IntoIterator<Item = T>, input: fn(Event<T>) -> Input) -> Vec<Input> {
+    let mut events = vec![input(Event::Init)];
+    events.extend(objects.into_iter().map(|object| input(Event::InitApply(object))));
+    events.push(input(Event::InitDone));
+    events
+}
+
+fn synced(sources: Vec<Source>, services: Vec<Service>, slices: Vec<EndpointSlice>) -> Index {
+    let mut index = Index::default();
+    for input in listed(sources, Input::Sources) {
+        index.handle(input);
+    }
+    for input in listed(services, Input::Services) {
+        index.handle(input);
+    }
+    for input in listed(slices, Input::Slices) {
+        index.handle(input);
+    }
+    index
+}
+
+fn subscription(services: &[&str]) -> BTreeSet<ObjectName> {
+    services.iter().map(|service| name(service)).collect()
+}
+
+/// A connected index with one Service and its slices, everything told and stored.
+fn following(slices: Vec<EndpointSlice>) -> (Index, Mirror) {
+    let mut index = synced(vec![], vec![service("web", 1)], slices);
+    index.connect(1);
+    index.subscribe(subscription(&["web"]));
+    let mut mirror = Mirror::default();
+    mirror.drain(&mut index);
+    (index, mirror)
+}
+
+fn permutations<T: Clone>(items: &[T]) -> Vec<Vec<T>> {
+    if items.is_empty() {
+        return vec![vec![]];
+    }
+    let mut all = Vec::new();
+    for (i, item) in items.iter().enumerate() {
+        let mut rest = items.to_vec();
+        rest.remove(i);
+        for mut permutation in permutations(&rest) {
+            permutation.insert(0, item.clone());
+            all.push(permutation);
+        }
+    }
+    all
+}
+
+#[test]
+fn an_index_that_is_not_synced_says_nothing() {
+    let mut index = Index::default();
+    index.connect(1);
+    index.subscribe(subscription(&["web"]));
+    assert_eq!(index.next_statement(), None);
+    index.handle(Input::Sources(Event::Init));
+    index.handle(Input::Sources(Event::InitApply(source(1, 1))));
+    index.handle(Input::Slices(Event::Apply(slice(1, "web", &[1]))));
+    assert_eq!(index.next_statement(), None);
+}
+
+/// S5: whatever the order in which kinds become visible and wherever the stream is cut, a server that knew everything
+/// still does.
+#[test]
+fn a_first_snapshot_that_is_cut_at_any_message_removes_nothing() {
+    let sources = vec![source(1, 1), source(2, 1), source(3, 1)];
+    let services = vec![service("web", 1), service("api", 1)];
+    let slices = vec![
+        slice(1, "web", &[1, 2]),
+        slice(2, "web", &[3]),
+        slice(3, "api", &[4]),
+    ];
+    let subscribed = subscription(&["web", "api"]);
+    let mut truth = Mirror::default();
+    let mut index = synced(sources.clone(), services.clone(), slices.clone());
+    index.connect(1);
+    index.subscribe(subscribed.clone());
+    truth.drain(&mut index);
+    assert_eq!((truth.sources.len(), truth.slices[&name("web")].len()), (3, 2));
+
+    let kinds = [
+        listed(sources, Input::Sources),
+        listed(services, Input::Services),
+        listed(slices, Input::Slices),
+    ];
+    let mut cuts = 0;
+    for order in permutations(&kinds) {
+        let events: Vec<Input> = order.into_iter().flatten().collect();
+        for connect_at in 0..=events.len() {
+            for subscribe_at in connect_at..=events.len() {
+                let mut index = Index::default();
+                let mut mirror = truth.clone();
+                for at in 0..=events.len() {
+                    if at == connect_at {
+                        index.connect(2);
+                    }
+                    if at == subscribe_at {
+                        index.subscribe(subscribed.clone());
+                    }
+                    // After each message the stream could end: the fold of every prefix is checked.
+                    while let Some(statement) = index.next_statement() {
+                        if let Statement::Update { update, .. } = statement {
+                            mirror.fold(update);
+                        }
+                        assert_eq!(mirror, truth);
+                        cuts += 1;
+                    }
+                    if let Some(event) = events.get(at) {
+                        index.handle(event.clone());
+                    }
+                }
+            }
+        }
+    }
+    assert!(cuts > 1_000, "{cuts}");
+}
+
+/// S20.
+#[test]
+fn an_endpoint_that_moves_between_slices_in_any_order_does_not_depart() {
+    // Pod 1 is in slice 1 and ends in slice 3; slice 2 holds it for a while. Each step sets one slice.
+    let steps: [(u8, &[u8]); 4] = [(2, &[1, 8]), (3, &[1, 9]), (1, &[7]), (2, &[8])];
+    for order in permutations(&steps) {
+        // The last word on slice 2 is that it does not hold the pod.
+        let last_of_two = order.iter().rev().find(|(slice, _)| *slice == 2);
+        if last_of_two.is_none_or(|(_, endpoints)| endpoints.contains(&1)) {
+            continue;
+        }
+        for drain_between in [false, true] {
+            let mut holders = BTreeSet::from([1]);
+            let start = vec![
+                slice(1, "web", &[1, 7]),
+                slice(2, "web", &[8]),
+                slice(3, "web", &[9]),
+            ];
+            let (mut index, mut mirror) = following(start);
+            let mut departures = Vec::new();
+            let mut proofs = Vec::new();
+            let mut always_there = true;
+            for (number, endpoints) in &order {
+                index.handle(Input::Slices(Event::Apply(slice(*number, "web", endpoints))));
+                if endpoints.contains(&1) {
+                    holders.insert(*number)
+                } else {
+                    holders.remove(number)
+                };
+                always_there &= !holders.is_empty();
+                proofs.extend(index.take_proofs());
+                if drain_between {
+                    departures.extend(mirror.drain(&mut index).0);
+                }
+            }
+            // The reads come back after the endpoint did.
+            for proof in &proofs {
+                index.proven(&proof.service, &proof.key, Evidence::NotSelected);
+            }
+            departures.extend(mirror.drain(&mut index).0);
+            assert_eq!(departures, [], "{order:?}");
+            assert!(proofs.is_empty() || !always_there, "{order:?}");
+            let held = mirror.slices[&name("web")]
+                .values()
+                .flat_map(|slice| &slice.endpoints);
+            assert_eq!(
+                held.filter(|endpoint| endpoint.pod == Some(pod(1))).count(),
+                1,
+                "{order:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_terminating_endpoint_departs_with_its_evidence_after_the_slice_that_lost_it() {
+    let (mut index, _) = following(vec![slice(1, "web", &[1, 2])]);
+    index.handle(Input::Slices(Event::Apply(slice(1, "web", &[101, 2]))));
+    index.handle(Input::Slices(Event::Apply(slice(1, "web", &[2]))));
+    assert_eq!(index.take_proofs(), []);
+    let updates: Vec<_> = std::iter::from_fn(|| index.next_statement()).collect();
+    let [
+        Statement::Update {
+            update: Update::Slices { .. },
+            ..
+        },
+        Statement::Update {
+            update: Update::Departures { vanished, .. },
+            ..
+        },
+    ] = updates.as_slice()
+    else {
+        panic!("{updates:?}")
+    };
+    assert_eq!((vanished.len(), vanished[0].evidence), (1, Evidence::Terminating));
+    assert_eq!(vanished[0].pod, Some(pod(1)));
+}
+
+#[test]
+fn a_departure_is_told_with_what_the_read_proved_and_again_until_it_is_stored() {
+    let (mut index, mut mirror) = following(vec![slice(1, "web", &[1, 2])]);
+    index.handle(Input::Slices(Event::Delete {
+        object: name("slice-1"),
+        uid: uid(3, 1),
+    }));
+    assert_eq!(
+        mirror.drain(&mut index).0,
+        [],
+        "the slice goes at once, the reason follows"
+    );
+    let proofs = index.take_proofs();
+    assert_eq!(proofs.len(), 2);
+    for proof in &proofs {
+        index.proven(&proof.service, &proof.key, Evidence::PodGone);
+    }
+    let (departures, revision) = mirror.drain(&mut index);
+    assert!(
+        departures
+            .iter()
+            .all(|vanished| vanished.evidence == Evidence::PodGone)
+    );
+    assert_eq!(departures.len(), 2);
+
+    index.disconnect();
+    index.connect(2);
+    index.subscribe(subscription(&["web"]));
+    let (again, _) = mirror.drain(&mut index);
+    assert_eq!(again, departures, "nobody said that it was stored");
+
+    index.acknowledged(revision + 10);
+    index.disconnect();
+    index.connect(3);
+    index.subscribe(subscription(&["web"]));
+    assert_eq!(mirror.drain(&mut index).0, []);
+}
+
+#[test]
+fn a_kind_that_is_lost_is_told_as_unsynced_and_removes_nothing() {
+    let mut index = synced(vec![source(1, 1)], vec![], vec![]);
+    index.connect(1);
+    let mut mirror = Mirror::default();
+    mirror.drain(&mut index);
+    index.handle(Input::Sources(Event::Lost("404: no such kind".into())));
+    let Some(Statement::Unsynced { kind, reason }) = index.next_statement() else {
+        panic!("it is told")
+    };
+    assert_eq!(
+        (kind.as_str(), reason.as_str()),
+        ("TargetGroupBinding", "404: no such kind")
+    );
+    assert_eq!(index.next_statement(), None);
+    index.handle(Input::Sources(Event::Lost("404: no such kind".into())));
+    assert_eq!(index.next_statement(), None, "once");
+
+    // A new stream hears of it too, and of no sources.
+    index.connect(2);
+    assert!(matches!(index.next_statement(), Some(Statement::Unsynced { .. })));
+    assert_eq!(index.next_statement(), None);
+    for input in listed([source(1, 1)], Input::Sources) {
+        index.handle(input);
+    }
+    mirror.drain(&mut index);
+    assert_eq!(mirror.sources.len(), 1);
+}
+
+#[test]
+fn a_status_that_was_written_is_no_news() {
+    let mut index = synced(vec![source(1, 1)], vec![], vec![]);
+    index.connect(1);
+    Mirror::default().drain(&mut index);
+    let mut written = source(1, 1);
+    written.version.resource_version = 99;
+    index.handle(Input::Sources(Event::Apply(written)));
+    assert_eq!(index.next_statement(), None);
+}
+
+#[test]
+fn an_object_that_cannot_be_read_stays_as_it_was() {
+    let mut index = synced(vec![source(1, 1), source(2, 1)], vec![], vec![]);
+    index.connect(1);
+    let mut mirror = Mirror::default();
+    index.handle(Input::Sources(Event::Init));
+    index.handle(Input::Sources(Event::Unreadable(name("binding-1"))));
+    index.handle(Input::Sources(Event::InitDone));
+    mirror.drain(&mut index);
+    assert_eq!(mirror.sources.keys().collect::<Vec<_>>(), [&name("binding-1")]);
+}
+
+#[test]
+fn the_deletion_of_a_former_object_of_a_name_does_not_remove_the_present_one() {
+    let mut index = synced(vec![source(1, 1)], vec![], vec![]);
+    index.connect(1);
+    let mut mirror = Mirror::default();
+    index.handle(Input::Sources(Event::Delete {
+        object: name("binding-1"),
+        uid: uid(1, 77),
+    }));
+    mirror.drain(&mut index);
+    assert_eq!(mirror.sources.len(), 1);
+}
+
+#[test]
+fn a_confirmation_is_told_to_the_stream_that_asked_and_to_no_other() {
+    let (mut index, _) = following(vec![]);
+    let confirm = Confirm {
+        relist_id: 7,
+        object: name("web"),
+        service: None,
+        slices: vec![],
+        pods: vec![],
+    };
+    index.confirm(1, confirm.clone());
+    assert!(matches!(
+        index.next_statement(),
+        Some(Statement::Update {
+            update: Update::Confirm(_),
+            ..
+        })
+    ));
+    index.confirm(0, confirm);
+    assert_eq!(index.next_statement(), None);
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Source(u8, Option<i64>),
+    Service(bool, Option<u8>),
+    Slice(u8, Option<(bool, Vec<u8>)>),
+    Relist(u8),
+    Lost(u8),
+    Connect,
+    Disconnect,
+    Subscribe(bool, bool),
+    Resync(bool),
+    Drain(u8),
+    Prove,
+    Ack,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let endpoints = proptest::collection::vec(prop_oneof![1..6_u8, 101..106_u8], 0..4);
+    prop_oneof![
+        4 => (0..3_u8, proptest::option::of(1..4_i64)).prop_map(|(n, g)| Step::Source(n, g)),
+        2 => (any::<bool>(), proptest::option::of(0..3_u8)).prop_map(|(s, r)| Step::Service(s, r)),
+        8 => (0..4_u8, proptest::option::of((any::<bool>(), endpoints))).prop_map(|(n, e)| Step::Slice(n, e)),
+        1 => (0..3_u8).prop_map(Step::Relist),
+        1 => (0..3_u8).prop_map(Step::Lost),
+        1 => Just(Step::Connect),
+        1 => Just(Step::Disconnect),
+        2 => (any::<bool>(), any::<bool>()).prop_map(|(a, b)| Step::Subscribe(a, b)),
+        1 => any::<bool>().prop_map(Step::Resync),
+        4 => (0..6_u8).prop_map(Step::Drain),
+        1 => Just(Step::Prove),
+        1 => Just(Step::Ack),
+    ]
+}
+
+/// What the API server has, and an index that sees of it what its watches bring.
+#[derive(Default)]
+struct World {
+    index: Index,
+    truth: Mirror,
+    visible: [bool; 3],
+    subscribed: BTreeSet<ObjectName>,
+    epoch: u64,
+    mirror: Mirror,
+    last_revision: u64,
+}
+
+impl World {
+    fn slices(&self) -> Vec<EndpointSlice> {
+        self.truth
+            .slices
+            .values()
+            .flat_map(BTreeMap::values)
+            .cloned()
+            .collect()
+    }
+
+    fn relist(&mut self, kind: u8) {
+        let inputs = match kind {
+            0 => listed(
+                self.truth.sources.values().cloned().collect::<Vec<_>>(),
+                Input::Sources,
+            ),
+            1 => listed(
+                self.truth
+                    .services
+                    .values()
+                    .flatten()
+                    .cloned()
+                    .collect::<Vec<_>>(),
+                Input::Services,
+            ),
+            _ => listed(self.slices(), Input::Slices),
+        };
+        for input in inputs {
+            self.index.handle(input);
+        }
+        self.visible[usize::from(kind)] = true;
+    }
+
+    fn connect(&mut self) {
+        self.epoch += 1;
+        self.index.connect(self.epoch);
+        self.index.subscribe(self.subscribed.clone());
+    }
+
+    fn see(&mut self, kind: usize, input: Input) {
+        if self.visible[kind] {
+            self.index.handle(input);
+        }
+    }
+
+    #[expect(clippy::too_many_lines, reason = "one arm per step")]
+    fn take(&mut self, step: Step) {
+        match step {
+            Step::Source(n, Some(generation)) => {
+                let source = source(n, generation);
+                self.truth.sources.insert(source.object.clone(), source.clone());
+                self.see(0, Input::Sources(Event::Apply(source)));
+            }
+            Step::Source(n, None) => {
+                let object = source(n, 1).object;
+                if self.truth.sources.remove(&object).is_some() {
+                    self.see(
+                        0,
+                        Input::Sources(Event::Delete {
+                            object,
+                            uid: uid(1, n),
+                        }),
+                    );
+                }
+            }
+            Step::Service(first, Some(revision)) => {
+                let service = service(if first { "web" } else { "api" }, revision);
+                self.truth
+                    .services
+                    .insert(service.object.clone(), Some(service.clone()));
+                self.see(1, Input::Services(Event::Apply(service)));
+            }
+            Step::Service(first, None) => {
+                let service = service(if first { "web" } else { "api" }, 0);
+                if self
+                    .truth
+                    .services
+                    .insert(service.object.clone(), None)
+                    .flatten()
+                    .is_some()
+                {
+                    let (object, uid) = (service.object, service.version.uid);
+                    self.see(1, Input::Services(Event::Delete { object, uid }));
+                }
+            }
+            Step::Slice(n, Some((first, endpoints))) => {
+                let slice = slice(n, if first { "web" } else { "api" }, &endpoints);
+                self.truth.slices.values_mut().for_each(|slices| {
+                    slices.remove(&slice.object);
+                });
+                let slices = self.truth.slices.entry(name(&slice.service)).or_default();
+                slices.insert(slice.object.clone(), slice.clone());
+                self.see(2, Input::Slices(Event::Apply(slice)));
+            }
+            Step::Slice(n, None) => {
+                let object = name(&format!("slice-{n}"));
+                let gone = self
+                    .truth
+                    .slices
+                    .values_mut()
+                    .filter_map(|slices| slices.remove(&object))
+                    .count();
+                if gone > 0 {
+                    self.see(
+                        2,
+                        Input::Slices(Event::Delete {
+                            object,
+                            uid: uid(3, n),
+                        }),
+                    );
+                }
+            }
+            Step::Relist(kind) => self.relist(kind),
+            Step::Lost(kind) => {
+                self.visible[usize::from(kind)] = false;
+                let reason = "403".to_owned();
+                self.index.handle(match kind {
+                    0 => Input::Sources(Event::Lost(reason)),
+                    1 => Input::Services(Event::Lost(reason)),
+                    _ => Input::Slices(Event::Lost(reason)),
+                });
+            }
+            Step::Connect => self.connect(),
+            Step::Disconnect => self.index.disconnect(),
+            Step::Subscribe(web, api) => {
+                self.subscribed = [("web", web), ("api", api)]
+                    .iter()
+                    .filter(|s| s.1)
+                    .map(|s| name(s.0))
+                    .collect();
+                self.index.subscribe(self.subscribed.clone());
+            }
+            Step::Resync(true) => self.index.resync(&Resync::Sources),
+            Step::Resync(false) => self.index.resync(&Resync::Service(name("web"))),
+            Step::Drain(count) => {
+                for _ in 0..count {
+                    if let Some(Statement::Update { revision, update }) = self.index.next_statement() {
+                        self.last_revision = revision;
+                        self.mirror.fold(update);
+                    }
+                }
+            }
+            Step::Prove => {
+                for proof in self.index.take_proofs() {
+                    self.index
+                        .proven(&proof.service, &proof.key, Evidence::NotSelected);
+                }
+            }
+            Step::Ack => self.index.acknowledged(self.last_revision),
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    /// The fold law: what was sent, folded, is what the cluster has, whatever happened on the way.
+    #[test]
+    fn the_fold_of_all_that_was_sent_is_the_state(steps in proptest::collection::vec(step(), 0..80)) {
+        let mut world = World::default();
+        for step in steps {
+            world.take(step);
+        }
+        for kind in 0..3 {
+            world.relist(kind);
+        }
+        world.subscribed = subscription(&["web", "api"]);
+        if world.index.epoch().is_none() {
+            world.connect();
+        } else {
+            world.index.subscribe(world.subscribed.clone());
+        }
+        world.mirror.drain(&mut world.index);
+        for service in &world.subscribed {
+            world.truth.services.entry(service.clone()).or_default();
+            world.truth.slices.entry(service.clone()).or_default();
+        }
+        let subscribed = world.subscribed.clone();
+        prop_assert_eq!(world.mirror.essence(&subscribed), world.truth.essence(&subscribed));
+        prop_assert!(!world.index.has_next());
+    }
+
+    /// An endpoint that is in some slice of its Service is never told to have departed.
+    #[test]
+    fn what_is_in_the_union_has_not_departed(steps in proptest::collection::vec(step(), 0..80)) {
+        let mut world = World::default();
+        for kind in 0..3 {
+            world.relist(kind);
+        }
+        world.subscribed = subscription(&["web", "api"]);
+        world.connect();
+        for step in steps {
+            if matches!(step, Step::Lost(_) | Step::Drain(_)) {
+                continue;
+            }
+            world.take(step);
+            while let Some(statement) = world.index.next_statement() {
+                if let Statement::Update { update: Update::Departures { service, vanished }, .. } = &statement {
+                    let present = world.truth.slices.get(service).into_iter().flat_map(BTreeMap::values);
+                    let present: BTreeSet<_> = present.flat_map(|slice| &slice.endpoints).filter_map(|e| e.pod.clone()).collect();
+                    prop_assert!(vanished.iter().all(|v| v.pod.as_ref().is_none_or(|pod| !present.contains(pod))));
+                }
+            }
+        }
+    }
+}
