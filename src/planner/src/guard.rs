@@ -61,7 +61,7 @@ impl Guard<'_> {
         let mut unproven = Vec::new();
         for candidate in candidates {
             if let Some((reason, until)) = self.forbidden(candidate) {
-                until.into_iter().for_each(|at| alarm.set(at));
+                alarm.set_if(until);
                 holds.removal(reason, candidate.row.key(), &candidate.row.bindings, until);
             } else if let Some(ground) = self.at_once(candidate) {
                 let subtraction = Subtraction {
@@ -165,7 +165,7 @@ impl Guard<'_> {
                 }
                 Verdict::AfterRegistration => {}
                 Verdict::Hold((reason, until)) => {
-                    until.into_iter().for_each(|at| alarm.set(at));
+                    alarm.set_if(until);
                     holds.removal(reason, row.key(), &row.bindings, until);
                     if matches!(reason, HoldReason::GuardWindow | HoldReason::LastTarget) {
                         self.ask(row, &mut relists);

@@ -73,6 +73,12 @@ impl Alarm {
         }
     }
 
+    pub(crate) fn set_if(&mut self, at: Option<Timestamp>) {
+        if let Some(at) = at {
+            self.set(at);
+        }
+    }
+
     pub(crate) fn at(&self) -> Option<Timestamp> {
         self.at
     }

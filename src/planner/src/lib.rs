@@ -22,7 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub use input::{BindingInput, ClusterView, Input};
 use model::{
     BindingId, Observed, TargetKey,
-    ledger::Ground,
+    ledger::{Ground, LedgerTarget},
     plan::{Observe, Plan, Step, Subtraction},
     sabotage,
 };
@@ -133,7 +133,7 @@ fn foreign<'a>(
     sight: &'a Sight<'a>,
     demands: &'a BTreeMap<TargetKey, Demand>,
 ) -> impl Iterator<Item = Subtraction> + 'a {
-    let ours: BTreeSet<_> = input.ledger.iter().map(|row| row.key()).collect();
+    let ours: BTreeSet<_> = input.ledger.iter().map(LedgerTarget::key).collect();
     sight
         .registered()
         .filter(move |observed| {

@@ -94,7 +94,7 @@ pub(crate) fn wish(group: &Input, input: &BindingInput) -> Wish {
     let slices = slices.iter().filter(|slice| slice.family == family);
     // The endpoints of a Service are the union of its slices (S20): one slice alone says nothing about absence.
     let slices: Vec<_> = if model::sabotage::is_on("S20") {
-        slices.last().into_iter().collect()
+        slices.rev().take(1).collect()
     } else {
         slices.collect()
     };

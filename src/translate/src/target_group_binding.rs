@@ -1,0 +1,188 @@
+//! TargetGroupBinding, `elbv2.k8s.aws/v1beta1`
+//! (<https://kubernetes-sigs.github.io/aws-load-balancer-controller/latest/guide/targetgroupbinding/spec/>).
+
+use model::{
+    Name, TargetGroupArn,
+    binding::{BindingSpec, PortRef},
+    cluster::{ClusterSpec, VpcId},
+    condition::{Problem, Reason},
+    target::TargetType,
+    target_group::IpAddressType,
+};
+use serde_json::Value;
+
+use crate::{
+    fields::{Fields, clip, invalid},
+    networking::networking,
+};
+
+const PROTOCOLS: [&str; 8] = [
+    "HTTP", "HTTPS", "TCP", "TLS", "UDP", "TCP_UDP", "QUIC", "TCP_QUIC",
+];
+
+/// What a TargetGroupBinding asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Translated {
+    pub spec: BindingSpec,
+    /// Sentences about what is ignored.
+    pub warnings: Vec<String>,
+}
+
+/// Reads the `spec` of a TargetGroupBinding of a cluster.
+///
+/// `by_name` answers which declared target groups of the cluster's shard have a name in AWS.
+pub fn target_group_binding(
+    spec: &Value,
+    cluster: &ClusterSpec,
+    by_name: &dyn Fn(&str) -> Vec<TargetGroupArn>,
+) -> Result<Translated, Problem> {
+    let mut warnings = Vec::new();
+    let mut fields = Fields::of(spec, "spec")?;
+    let target_group = target_group(&mut fields, cluster, by_name, &mut warnings)?;
+    // Here every target is owned per binding and cluster, so all groups may be shared: the field changes nothing.
+    fields.boolean("multiClusterTargetGroup")?;
+    let target_type = match fields.word("targetType", &["ip", "instance"])? {
+        Some("ip") => Some(TargetType::Ip),
+        Some(_) => Some(TargetType::Instance),
+        None => None,
+    };
+    let protocol = fields.word("targetGroupProtocol", &PROTOCOLS)?;
+    let quic = matches!(protocol, Some("QUIC" | "TCP_QUIC"));
+    if quic && target_type == Some(TargetType::Instance) {
+        let message = "QUIC cannot be used with target type `instance`: use `ip`, or another protocol";
+        return Err(invalid(fields.at("targetGroupProtocol"), message));
+    }
+    let (service, port) = service_ref(&mut fields, &mut warnings)?;
+    let networking = match fields.get("networking") {
+        Some(value) => networking(value, fields.at("networking"), &mut warnings)?,
+        None => Vec::new(),
+    };
+    node_selector(&mut fields, target_type)?;
+    role(&mut fields, target_type)?;
+    let ip_address_type = fields
+        .word("ipAddressType", &["ipv4", "ipv6"])?
+        .map(|word| match word {
+            "ipv6" => IpAddressType::Ipv6,
+            _ => IpAddressType::Ipv4,
+        });
+    let vpc_id = fields.parsed::<VpcId>("vpcID")?.map(|vpc| vpc.to_string());
+    fields.finish(&mut warnings);
+    let protocol = protocol.map(str::to_owned);
+    let spec = BindingSpec {
+        target_group,
+        service,
+        port,
+        target_type,
+        ip_address_type,
+        vpc_id,
+        protocol,
+        networking,
+    };
+    Ok(Translated { spec, warnings })
+}
+
+/// The ARN, which wins, or the name.
+fn target_group(
+    fields: &mut Fields<'_>,
+    cluster: &ClusterSpec,
+    by_name: &dyn Fn(&str) -> Vec<TargetGroupArn>,
+    warnings: &mut Vec<String>,
+) -> Result<TargetGroupArn, Problem> {
+    let name = fields.text("targetGroupName")?;
+    let Some(arn) = fields.parsed::<TargetGroupArn>("targetGroupARN")? else {
+        let name =
+            name.ok_or_else(|| invalid(fields.at("targetGroupARN"), "set it, or spec.targetGroupName"))?;
+        return named(by_name(name), name, cluster, fields.at("targetGroupName"));
+    };
+    if *arn.shard() != cluster.shard() {
+        let message = format!(
+            "the target group is in {} and the cluster is in {}: bind a target group of the cluster's own account and region",
+            arn.shard(),
+            cluster.shard(),
+        );
+        return Err(Problem::at(
+            Reason::WrongShard,
+            fields.at("targetGroupARN"),
+            message,
+        ));
+    }
+    if name.is_some_and(|name| name != arn.name()) {
+        warnings.push(format!(
+            "{}: it differs from the name in spec.targetGroupARN, which wins",
+            fields.at("targetGroupName")
+        ));
+    }
+    Ok(arn)
+}
+
+fn named(
+    found: Vec<TargetGroupArn>,
+    name: &str,
+    cluster: &ClusterSpec,
+    path: String,
+) -> Result<TargetGroupArn, Problem> {
+    let mut found: Vec<_> = found
+        .into_iter()
+        .filter(|arn| *arn.shard() == cluster.shard())
+        .collect();
+    match (found.pop(), found.is_empty()) {
+        (Some(arn), true) => Ok(arn),
+        (Some(_), false) => {
+            let message = format!(
+                "several declared target groups are named `{}`: set spec.targetGroupARN",
+                clip(name)
+            );
+            Err(invalid(path, message))
+        }
+        (None, _) => {
+            let message = format!(
+                "no declared target group of {} is named `{}`: declare it with PUT /v1/target-groups/NAME, or correct the name",
+                cluster.shard(),
+                clip(name)
+            );
+            Err(Problem::at(Reason::TargetGroupNotDeclared, path, message))
+        }
+    }
+}
+
+fn service_ref(fields: &mut Fields<'_>, warnings: &mut Vec<String>) -> Result<(String, PortRef), Problem> {
+    let value = fields.required("serviceRef")?;
+    let mut service = Fields::of(value, fields.at("serviceRef"))?;
+    let name: Name = service.parsed("name")?.ok_or_else(|| service.missing("name"))?;
+    let port = service.port("port")?.ok_or_else(|| service.missing("port"))?;
+    service.finish(warnings);
+    Ok((name.to_string(), port))
+}
+
+fn node_selector(fields: &mut Fields<'_>, target_type: Option<TargetType>) -> Result<(), Problem> {
+    let path = fields.at("nodeSelector");
+    let Some(value) = fields.get("nodeSelector") else {
+        return Ok(());
+    };
+    Fields::of(value, path.clone())?;
+    if target_type == Some(TargetType::Instance) {
+        return Ok(());
+    }
+    let message = "it selects nodes and is for target type `instance` alone: remove it, or set spec.targetType to `instance`";
+    Err(invalid(path, message))
+}
+
+fn role(fields: &mut Fields<'_>, target_type: Option<TargetType>) -> Result<(), Problem> {
+    let role = fields.text("iamRoleArnToAssume")?;
+    let external_id = fields.text("assumeRoleExternalId")?;
+    let (path, given) = match (role, external_id) {
+        (None, None) => return Ok(()),
+        (Some(_), _) => (fields.at("iamRoleArnToAssume"), "a role"),
+        (None, Some(_)) => (fields.at("assumeRoleExternalId"), "an external id"),
+    };
+    if target_type == Some(TargetType::Instance) {
+        return Err(invalid(
+            path,
+            format!("{given} cannot be used with target type `instance`: remove it, or use `ip`"),
+        ));
+    }
+    let message = format!(
+        "{given} per binding is not served by this version: remove it, and bind a target group of the cluster's own account"
+    );
+    Err(invalid(path, message))
+}
