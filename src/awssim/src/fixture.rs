@@ -249,6 +249,7 @@ pub(crate) fn load(core: &mut Core, fixture: &Fixture) -> Result<Loaded, AdminEr
         ids: &mut core.ids,
     };
     load_network(&mut change, fixture)?;
+    load_machines(&mut change, fixture)?;
     let mut loaded = Loaded::default();
     for group in &fixture.target_groups {
         let arn = load_target_group(&mut change, group)?;
@@ -323,6 +324,11 @@ fn load_network(change: &mut Change<'_>, fixture: &Fixture) -> Result<(), AdminE
         };
         change.region.security_groups.insert(id.clone(), Arc::new(group));
     }
+    Ok(())
+}
+
+fn load_machines(change: &mut Change<'_>, fixture: &Fixture) -> Result<(), AdminError> {
+    let refuse = |message: String| Err(AdminError::Fixture(message));
     for InstanceFixture {
         id,
         subnet,

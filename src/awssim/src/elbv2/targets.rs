@@ -1,7 +1,7 @@
 //! Targets: register, deregister, describe their health.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     net::IpAddr,
 };
 
@@ -57,18 +57,21 @@ pub(super) fn register(change: &mut Change<'_>, params: &Node<'_>) -> Reply {
 
 /// Registers a target, or brings a draining one back. A present one stays as it is.
 pub(crate) fn add(group: &mut TargetGroup, key: TargetKey, zone: Option<String>, now: jiff::Timestamp) {
-    let fresh = || Target {
-        zone: zone.clone(),
+    let fresh = Target {
+        zone,
         registered: now,
         deregistered: None,
         scripted: None,
     };
-    let target = group.targets.entry(key).or_insert_with(fresh);
-    if target.deregistered.is_some() {
-        *target = Target {
-            scripted: target.scripted.take(),
-            ..fresh()
-        };
+    match group.targets.entry(key) {
+        Entry::Vacant(place) => {
+            place.insert(fresh);
+        }
+        Entry::Occupied(mut present) if present.get().deregistered.is_some() => {
+            let scripted = present.get_mut().scripted.take();
+            present.insert(Target { scripted, ..fresh });
+        }
+        Entry::Occupied(_) => {}
     }
 }
 
