@@ -408,3 +408,157 @@ impl Outcome {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{faults::FaultRule, journal::JournalFilter, testing::Bench, throttle::Throttling};
+
+    fn register(bench: &mut Bench) -> Ending {
+        let group = bench.group.clone();
+        let fields = [
+            ("TargetGroupArn", group.as_str()),
+            ("Targets.member.1.Id", "10.0.0.9"),
+        ];
+        bench.decide("RegisterTargets", &fields).ending
+    }
+
+    fn install(bench: &mut Bench, fault: Fault) {
+        bench.core.faults.add(FaultRule::on("RegisterTargets", fault));
+    }
+
+    fn applied(bench: &Bench) -> bool {
+        bench
+            .core
+            .journal
+            .page(&JournalFilter::default())
+            .entries
+            .last()
+            .expect("a call")
+            .applied
+    }
+
+    #[test]
+    fn a_call_that_times_out_takes_effect_or_not_as_the_rule_says() {
+        for (fault, takes_effect) in [
+            (Fault::AppliedThenTimeout { hold: None }, true),
+            (Fault::TimeoutNotApplied { hold: None }, false),
+        ] {
+            let mut bench = Bench::new();
+            install(&mut bench, fault);
+            assert!(matches!(register(&mut bench), Ending::Silence { hold: None }));
+            assert_eq!(applied(&bench), takes_effect);
+            assert_eq!(bench.health().len(), usize::from(takes_effect));
+        }
+    }
+
+    #[test]
+    fn a_late_call_takes_effect_when_it_is_told_to() {
+        let mut bench = Bench::new();
+        install(
+            &mut bench,
+            Fault::LateApply {
+                after: Duration::from_secs(1),
+            },
+        );
+        let Ending::ApplyLater { call, .. } = register(&mut bench) else {
+            panic!("it must be late")
+        };
+        assert!(bench.health().is_empty());
+        bench.core.apply_late(&call);
+        assert_eq!(bench.health().len(), 1);
+        let calls = bench.core.journal.page(&JournalFilter::default()).entries;
+        assert!(
+            calls
+                .iter()
+                .any(|entry| entry.action == "RegisterTargets" && entry.applied)
+        );
+    }
+
+    #[test]
+    fn a_dropped_call_takes_effect_or_not_as_the_rule_says() {
+        for takes_effect in [true, false] {
+            let mut bench = Bench::new();
+            install(
+                &mut bench,
+                Fault::DroppedConnection {
+                    applied: takes_effect,
+                },
+            );
+            assert!(matches!(register(&mut bench), Ending::Drop { .. }));
+            assert_eq!(bench.health().len(), usize::from(takes_effect));
+        }
+    }
+
+    #[test]
+    fn a_refused_call_is_in_the_journal_with_its_code() {
+        let mut bench = Bench::new();
+        install(&mut bench, Fault::Throttle);
+        register(&mut bench);
+        let entry = bench
+            .core
+            .journal
+            .page(&JournalFilter::default())
+            .entries
+            .remove(0);
+        assert_eq!(entry.error_code.as_deref(), Some("Throttling"));
+        assert_eq!(
+            (entry.status, entry.applied, entry.fault.as_deref()),
+            (Some(400), false, Some("throttle"))
+        );
+    }
+
+    #[test]
+    fn a_throttled_call_does_not_use_up_a_fault() {
+        let mut bench = Bench::new();
+        let registration = Some(crate::throttle::Bucket::new(1.0, 0.0));
+        bench.core.settings.throttling = Throttling {
+            elb_registration: registration,
+            ..Throttling::default()
+        };
+        bench
+            .core
+            .faults
+            .add(FaultRule::on("RegisterTargets", Fault::Http500).nth(2));
+        register(&mut bench);
+        register(&mut bench);
+        assert_eq!(bench.core.faults.list()[0].seen, 1);
+    }
+
+    #[test]
+    fn the_journal_forgets_old_entries_and_counters_do_not() {
+        let mut bench = Bench::new();
+        bench.core.settings.journal.capacity = 2;
+        for _ in 0..3 {
+            register(&mut bench);
+        }
+        let page = bench.core.journal.page(&JournalFilter::default());
+        assert_eq!(
+            page.entries
+                .iter()
+                .map(|entry| entry.sequence)
+                .collect::<Vec<_>>(),
+            [2, 3]
+        );
+        assert_eq!(page.next, 3);
+        assert_eq!(bench.core.journal.counters()[0].counter.calls, 3);
+    }
+
+    #[test]
+    fn a_page_of_the_journal_goes_on_where_the_last_one_ended() {
+        let mut bench = Bench::new();
+        for _ in 0..3 {
+            register(&mut bench);
+        }
+        let limit = Some(2);
+        let first = bench.core.journal.page(&JournalFilter {
+            limit,
+            ..JournalFilter::default()
+        });
+        let rest = bench.core.journal.page(&JournalFilter {
+            since: first.next,
+            ..JournalFilter::default()
+        });
+        assert_eq!((first.entries.len(), rest.entries.len()), (2, 1));
+    }
+}

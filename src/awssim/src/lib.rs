@@ -40,6 +40,8 @@ mod service;
 mod settings;
 mod simulator;
 mod sts;
+#[cfg(test)]
+mod testing;
 mod throttle;
 mod world;
 mod xml;

@@ -226,3 +226,108 @@ impl TargetGroup {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        drift::{self, Drift, TargetSpec},
+        testing::Bench,
+    };
+
+    #[test]
+    fn a_target_walks_from_unused_over_initial_to_healthy() {
+        let mut bench = Bench::new();
+        bench.register(&[("10.0.0.9", "80")]);
+        bench.advance(60.0);
+        assert_eq!(bench.health(), ["10.0.0.9:80 unused Target.NotInUse"]);
+        bench.put_to_use();
+        assert_eq!(bench.health(), ["10.0.0.9:80 initial Elb.RegistrationInProgress"]);
+        bench.advance(0.5);
+        assert_eq!(bench.health(), ["10.0.0.9:80 initial Elb.InitialHealthChecking"]);
+        bench.advance(0.5);
+        assert_eq!(bench.health(), ["10.0.0.9:80 healthy -"]);
+    }
+
+    #[test]
+    fn without_a_setting_the_first_checks_take_interval_times_threshold() {
+        let mut bench = Bench::new();
+        bench.core.settings.health.first_checks = None;
+        bench.put_to_use();
+        bench.register(&[("10.0.0.9", "80")]);
+        bench.advance(150.0);
+        assert_eq!(bench.health(), ["10.0.0.9:80 initial Elb.InitialHealthChecking"]);
+        bench.advance(0.6);
+        assert_eq!(bench.health(), ["10.0.0.9:80 healthy -"]);
+    }
+
+    #[test]
+    fn a_deregistered_target_drains_for_the_delay_and_is_gone() {
+        let mut bench = Bench::new();
+        bench.put_to_use();
+        bench.register(&[("10.0.0.9", "80"), ("10.0.0.9", "81")]);
+        bench.advance(10.0);
+        bench.targets("DeregisterTargets", &[("10.0.0.9", "81")]);
+        bench.advance(299.9);
+        let draining = "10.0.0.9:81 draining Target.DeregistrationInProgress";
+        assert_eq!(bench.health(), ["10.0.0.9:80 healthy -", draining]);
+        bench.advance(0.1);
+        assert_eq!(bench.health(), ["10.0.0.9:80 healthy -"]);
+    }
+
+    #[test]
+    fn a_draining_target_that_is_registered_again_begins_anew() {
+        let mut bench = Bench::new();
+        bench.put_to_use();
+        bench.register(&[("10.0.0.9", "80")]);
+        bench.advance(10.0);
+        bench.targets("DeregisterTargets", &[("10.0.0.9", "80")]);
+        bench.register(&[("10.0.0.9", "80")]);
+        assert_eq!(bench.health(), ["10.0.0.9:80 initial Elb.RegistrationInProgress"]);
+        bench.advance(1000.0);
+        assert_eq!(bench.health(), ["10.0.0.9:80 healthy -"]);
+    }
+
+    #[test]
+    fn a_target_that_nobody_uses_is_gone_at_once() {
+        let mut bench = Bench::new();
+        bench.register(&[("10.0.0.9", "80")]);
+        bench.targets("DeregisterTargets", &[("10.0.0.9", "80")]);
+        assert!(bench.health().is_empty());
+    }
+
+    #[test]
+    fn a_script_counts_once_the_target_is_no_longer_initial() {
+        let mut bench = Bench::new();
+        bench.put_to_use();
+        bench.register(&[("10.0.0.9", "80")]);
+        let script = Drift::SetHealth {
+            target_group_arn: bench.group.clone(),
+            target: TargetSpec::new("10.0.0.9", 80),
+            health: Some(ScriptedHealth {
+                state: HealthState::Unhealthy,
+                reason: None,
+                description: None,
+            }),
+        };
+        drift::apply(&mut bench.core, &script).expect("the target is there");
+        assert_eq!(bench.health(), ["10.0.0.9:80 initial Elb.RegistrationInProgress"]);
+        bench.advance(1.0);
+        assert_eq!(
+            bench.health(),
+            ["10.0.0.9:80 unhealthy Target.FailedHealthChecks"]
+        );
+    }
+
+    #[test]
+    fn a_target_in_a_zone_without_a_subnet_of_the_load_balancer_is_unused() {
+        let mut bench = Bench::new();
+        bench.put_to_use();
+        bench.register(&[("10.0.0.9", "80"), ("10.0.128.9", "80")]);
+        bench.advance(10.0);
+        assert_eq!(
+            bench.health(),
+            ["10.0.0.9:80 healthy -", "10.0.128.9:80 unused Target.NotInUse"]
+        );
+    }
+}

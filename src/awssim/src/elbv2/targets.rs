@@ -347,3 +347,55 @@ fn registrations(group: &TargetGroup, id: &str) -> usize {
         .filter(|(_, target)| target.deregistered.is_none())
         .count()
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::Bench;
+
+    #[test]
+    fn one_bad_target_is_named_and_none_of_the_call_is_registered() {
+        let mut bench = Bench::new();
+        let (status, body) = bench.targets("RegisterTargets", &[("10.0.0.9", "80"), ("192.168.0.9", "80")]);
+        assert_eq!(status, 400);
+        assert!(
+            body.contains("<Code>InvalidTarget</Code>") && body.contains("192.168.0.9"),
+            "{body}"
+        );
+        assert!(bench.health().is_empty());
+    }
+
+    #[test]
+    fn the_quota_counts_new_targets_and_not_present_ones() {
+        let mut bench = Bench::new();
+        bench.core.settings.quotas.targets_per_target_group = 2;
+        bench.register(&[("10.0.0.1", "80"), ("10.0.0.2", "80")]);
+        bench.register(&[("10.0.0.1", "80"), ("10.0.0.2", "80")]);
+        let (_, body) = bench.targets("RegisterTargets", &[("10.0.0.3", "80")]);
+        assert!(body.contains("<Code>TooManyTargets</Code>"), "{body}");
+        bench.targets("DeregisterTargets", &[("10.0.0.1", "80")]);
+        bench.register(&[("10.0.0.3", "80")]);
+    }
+
+    #[test]
+    fn an_id_is_registered_on_as_many_ports_as_the_quota_allows() {
+        let mut bench = Bench::new();
+        bench.core.settings.quotas.registrations_per_target_id = 2;
+        bench.register(&[("10.0.0.1", "80"), ("10.0.0.1", "81")]);
+        let (_, body) = bench.targets("RegisterTargets", &[("10.0.0.1", "82")]);
+        assert!(
+            body.contains("<Code>TooManyRegistrationsForTargetId</Code>"),
+            "{body}"
+        );
+    }
+
+    #[test]
+    fn a_call_takes_as_many_targets_as_the_setting_says() {
+        let mut bench = Bench::new();
+        bench.core.settings.quotas.targets_per_call = 1;
+        let two = [("10.0.0.1", "80"), ("10.0.0.2", "80")];
+        for action in ["RegisterTargets", "DeregisterTargets"] {
+            let (_, body) = bench.targets(action, &two);
+            assert!(body.contains("<Code>ValidationError</Code>"), "{body}");
+        }
+    }
+}
