@@ -1,0 +1,19 @@
+//! `cargo xtask bench NAME`: a measure on release binaries.
+
+use anyhow::Result;
+
+use crate::postgres::Source;
+use crate::{command, machine, postgres};
+
+/// Runs the bench target `name` of the `tests` crate.
+pub(crate) fn run(name: &str) -> Result<()> {
+    machine::check()?;
+    command::run(command::cargo().args(["build", "--release", "--bins"]))?;
+    let mut bench = command::cargo();
+    bench.args(["bench", "--package", "tests", "--bench", name]);
+    bench.env("ELBOW_BIN", crate::demo::target()?.with_file_name("release"));
+    if let Source::Folder(folder) = postgres::provide()? {
+        bench.env("ELBOW_POSTGRES_BIN", folder);
+    }
+    command::run(&mut bench)
+}

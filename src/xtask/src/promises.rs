@@ -1,0 +1,60 @@
+//! `cargo xtask sabotage`: each promise's test, with the protection that it tests taken away.
+
+use anyhow::{Context, Result, bail};
+
+use crate::postgres::Source;
+use crate::{command, control_plane, postgres};
+
+struct Promise {
+    name: &'static str,
+    /// Arguments of `cargo test` that choose exactly the tests of this promise.
+    tests: &'static [&'static str],
+}
+
+/// Every promise whose protection has a switch (`model::sabotage`).
+const PROMISES: [Promise; 0] = [];
+
+pub(crate) fn run(only: Option<&str>) -> Result<()> {
+    let chosen: Vec<_> = PROMISES
+        .iter()
+        .filter(|promise| only.is_none_or(|only| only == promise.name))
+        .collect();
+    if chosen.is_empty() {
+        bail!(
+            "no promise with a switch is called {}",
+            only.unwrap_or("anything")
+        );
+    }
+    let mut environment = vec![("ELBOW_KUBE_BIN", control_plane::provide()?)];
+    if let Source::Folder(folder) = postgres::provide()? {
+        environment.push(("ELBOW_POSTGRES_BIN", folder));
+    }
+    let mut unnoticed = Vec::new();
+    for Promise { name, tests } in chosen {
+        // Green first: a test that fails anyhow would notice everything.
+        command::run(
+            command::cargo()
+                .arg("test")
+                .args(*tests)
+                .envs(environment.iter().cloned()),
+        )
+        .with_context(|| format!("{name} is not even kept without sabotage"))?;
+        let mut sabotaged = command::cargo();
+        sabotaged
+            .arg("test")
+            .args(*tests)
+            .envs(environment.iter().cloned())
+            .env("ELBOW_SABOTAGE", name);
+        match command::run(&mut sabotaged) {
+            Ok(()) => unnoticed.push(*name),
+            Err(_) => eprintln!("{name}: its test notices"),
+        }
+    }
+    if !unnoticed.is_empty() {
+        bail!(
+            "nobody noticed that these were switched off: {}",
+            unnoticed.join(", ")
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,148 @@
+//! `cargo xtask test`: everything that can be checked on this machine, and what could not be.
+
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::postgres::Source;
+use crate::{cache, command, control_plane, demo, generate, machine, postgres, python};
+
+#[derive(clap::Args)]
+pub(crate) struct Test {
+    /// Only tests whose name contains one of these; the contract suite is left out then
+    filter: Vec<String>,
+    /// Leave out what needs a Kubernetes control plane
+    #[arg(long)]
+    no_kubernetes: bool,
+}
+
+/// What became of a part of the run.
+enum Outcome {
+    Passed,
+    Failed(anyhow::Error),
+    Skipped(String),
+}
+
+impl Test {
+    pub(crate) fn run(&self) -> Result<()> {
+        machine::check()?;
+        let strict = machine::requires_everything();
+        let mut report = Report {
+            strict,
+            lines: Vec::new(),
+        };
+        let environment = self.environment(&mut report)?;
+
+        if self.filter.is_empty() {
+            report.part("format", format());
+            report.part("generated files", generate::run(true).into());
+        }
+        // Tests start the built programs, so these are there before.
+        let mut build = command::cargo();
+        build.args(["build", "--workspace", "--bins"]);
+        command::run(&mut build)?;
+        let mut tests = command::cargo();
+        tests
+            .args(["test", "--workspace", "--no-fail-fast"])
+            .envs(environment.iter().cloned());
+        if strict {
+            tests.env("ELBOW_REQUIRE", "all");
+        }
+        tests
+            .args((!self.filter.is_empty()).then_some("--"))
+            .args(&self.filter);
+        report.part("Rust tests", command::run(&mut tests).into());
+        if self.filter.is_empty() {
+            report.part("contract suite", contract());
+        }
+        report.end()
+    }
+
+    fn environment(&self, report: &mut Report) -> Result<Vec<(&'static str, std::path::PathBuf)>> {
+        let mut environment = vec![("ELBOW_CACHE", cache::folder()?), ("ELBOW_BIN", demo::target()?)];
+        match postgres::provide() {
+            Ok(Source::Folder(folder)) => environment.push(("ELBOW_POSTGRES_BIN", folder)),
+            Ok(Source::Given) => {}
+            Err(missing) => report.part("Postgres", Outcome::Skipped(format!("{missing:#}"))),
+        }
+        if self.no_kubernetes {
+            report.part("Kubernetes", Outcome::Skipped("--no-kubernetes".to_owned()));
+            // A folder without programs: what an older build left in the cache is not used either.
+            environment.push(("ELBOW_KUBE_BIN", "/nonexistent".into()));
+            return Ok(environment);
+        }
+        match control_plane::provide() {
+            Ok(folder) => environment.push(("ELBOW_KUBE_BIN", folder)),
+            Err(missing) => report.part("Kubernetes", Outcome::Skipped(format!("{missing:#}"))),
+        }
+        Ok(environment)
+    }
+}
+
+fn format() -> Outcome {
+    if command::output(command::cargo().args(["fmt", "--version"])).is_none() {
+        return Outcome::Skipped("rustfmt is missing: run `rustup component add rustfmt`".to_owned());
+    }
+    command::run(command::cargo().args(["fmt", "--all", "--check"])).into()
+}
+
+fn contract() -> Outcome {
+    let suite = cache::checkout().join("tests/contract");
+    let python = match python::requirements(&suite.join("requirements.txt")) {
+        Ok(python) => python,
+        Err(missing) => return Outcome::Skipped(format!("{missing:#}")),
+    };
+    let run = || {
+        let mut pytest = Command::new(python);
+        pytest
+            .args(["-m", "pytest", "--quiet", "-p", "no:cacheprovider"])
+            .arg(&suite)
+            .env("AWSSIM_BIN", demo::target()?.join("awssim"))
+            .env("PYTHONDONTWRITEBYTECODE", "1");
+        command::run(&mut pytest).context("the contract suite")
+    };
+    run().into()
+}
+
+impl From<Result<()>> for Outcome {
+    fn from(result: Result<()>) -> Self {
+        match result {
+            Ok(()) => Self::Passed,
+            Err(error) => Self::Failed(error),
+        }
+    }
+}
+
+struct Report {
+    strict: bool,
+    lines: Vec<(&'static str, Outcome)>,
+}
+
+impl Report {
+    fn part(&mut self, name: &'static str, outcome: Outcome) {
+        self.lines.push((name, outcome));
+    }
+
+    fn end(self) -> Result<()> {
+        let mut bad = 0;
+        eprintln!();
+        for (name, outcome) in self.lines {
+            match outcome {
+                Outcome::Passed => eprintln!("passed   {name}"),
+                Outcome::Failed(error) => {
+                    bad += 1;
+                    eprintln!("FAILED   {name}: {error:#}");
+                }
+                // What somebody chose to leave out is no failure; what is missing is one where all is required.
+                Outcome::Skipped(why) => {
+                    bad += usize::from(self.strict && !why.starts_with("--"));
+                    eprintln!("skipped  {name}: {why}");
+                }
+            }
+        }
+        if bad > 0 {
+            bail!("{bad} part(s) of the run are not green");
+        }
+        Ok(())
+    }
+}
