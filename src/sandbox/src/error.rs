@@ -72,6 +72,12 @@ pub enum Error {
         /// Postgres's answer.
         source: tokio_postgres::Error,
     },
+    /// The simulated AWS could not be set up.
+    #[error("the simulated AWS refused its set-up: {0}")]
+    Aws(String),
+    /// Elbow's own programs refused or did not answer.
+    #[error("Elbow did not do what the sandbox asked: {0}")]
+    Elbow(String),
     /// Something was asked of a server that somebody else runs.
     #[error("{what} needs a Postgres of the sandbox's own: unset ELBOW_TEST_DATABASE_URL")]
     NotOurs {

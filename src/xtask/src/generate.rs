@@ -1,29 +1,117 @@
 //! `cargo xtask gen`: everything that is generated and committed, in one list.
 
-use anyhow::{Context, Result};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
 
-use crate::command;
+use anyhow::{Context, Result, bail};
+
+use crate::postgres::Source;
+use crate::{cache, command, postgres};
 
 struct Generator {
     what: &'static str,
-    /// Cargo's arguments; `--check` is added for a run that only compares.
-    cargo: &'static [&'static str],
+    run: fn(check: bool) -> Result<()>,
 }
 
-const GENERATORS: [Generator; 1] = [Generator {
-    what: "the protobuf code",
-    cargo: &["run", "--quiet", "--package", "wire", "--example", "gen", "--"],
-}];
+const GENERATORS: [Generator; 2] = [
+    Generator {
+        what: "the protobuf code (src/wire/src/gen)",
+        run: protobuf,
+    },
+    Generator {
+        what: "what Postgres says of the queries (src/store/.sqlx)",
+        run: queries,
+    },
+];
 
 pub(crate) fn run(check: bool) -> Result<()> {
-    for Generator { what, cargo } in GENERATORS {
-        command::run(command::cargo().args(cargo).args(check.then_some("--check"))).with_context(|| {
-            if check {
-                format!("{what} differs: run `cargo xtask gen` and commit")
+    for Generator { what, run } in GENERATORS {
+        run(check).with_context(|| {
+            let remedy = if check {
+                "run `cargo xtask gen` and commit"
             } else {
-                format!("generating {what}")
-            }
+                "read the cause"
+            };
+            format!("{what} is not as it should be: {remedy}")
         })?;
     }
     Ok(())
+}
+
+fn protobuf(check: bool) -> Result<()> {
+    let mut generator = command::cargo();
+    generator.args(["run", "--quiet", "--package", "wire", "--example", "gen", "--"]);
+    command::run(generator.args(check.then_some("--check")))
+}
+
+// sqlx asks Postgres about each query while the crate is compiled, and writes the answers down.
+fn queries(check: bool) -> Result<()> {
+    let store = cache::checkout().join("src/store");
+    let committed = store.join(".sqlx");
+    let fresh = cache::folder()?.join(format!("sqlx-{}", std::process::id()));
+    std::fs::create_dir_all(&fresh).with_context(|| format!("cannot create {}", fresh.display()))?;
+
+    // Only a crate that is compiled writes.
+    command::run(Command::new("touch").arg(store.join("src/lib.rs")))?;
+    let mut asked = command::cargo();
+    asked
+        .args([
+            "run",
+            "--quiet",
+            "--package",
+            "sandbox",
+            "--example",
+            "with_database",
+            "--",
+            "migrations",
+        ])
+        .args(["cargo", "check", "--quiet", "--package", "store"])
+        .env("SQLX_OFFLINE", "false")
+        .env("SQLX_OFFLINE_DIR", &fresh);
+    if let Source::Folder(folder) = postgres::provide()? {
+        asked.env("ELBOW_POSTGRES_BIN", folder);
+    }
+    let outcome = command::run(&mut asked).and_then(|()| {
+        let (new, old) = (files(&fresh)?, files(&committed)?);
+        match (new == old, check) {
+            (true, _) => Ok(()),
+            (false, true) => bail!("{} of {} queries are as committed", same(&new, &old), new.len()),
+            (false, false) => replace(&committed, &new),
+        }
+    });
+    std::fs::remove_dir_all(&fresh).with_context(|| format!("cannot remove {}", fresh.display()))?;
+    outcome
+}
+
+type Files = BTreeMap<std::ffi::OsString, Vec<u8>>;
+
+fn files(folder: &Path) -> Result<Files> {
+    let read = |entry: std::fs::DirEntry| Ok((entry.file_name(), std::fs::read(entry.path())?));
+    match std::fs::read_dir(folder) {
+        Ok(entries) => entries
+            .map(|entry| read(entry?))
+            .collect::<std::io::Result<_>>()
+            .with_context(|| format!("cannot read {}", folder.display())),
+        Err(_) => Ok(Files::new()),
+    }
+}
+
+fn same(new: &Files, old: &Files) -> usize {
+    new.iter()
+        .filter(|(name, content)| old.get(*name) == Some(*content))
+        .count()
+}
+
+fn replace(folder: &Path, files: &Files) -> Result<()> {
+    let write = || {
+        if folder.exists() {
+            std::fs::remove_dir_all(folder)?;
+        }
+        std::fs::create_dir_all(folder)?;
+        files
+            .iter()
+            .try_for_each(|(name, content)| std::fs::write(folder.join(name), content))
+    };
+    write().with_context(|| format!("cannot write {}", folder.display()))
 }

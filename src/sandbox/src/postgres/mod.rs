@@ -183,7 +183,8 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     }
 }
 
-async fn execute(url: &str, statements: &str) -> Result<()> {
+/// Runs SQL statements in the database of this URL.
+pub async fn execute(url: &str, statements: &str) -> Result<()> {
     let refused = |statement: &str| {
         let statement = statement.to_owned();
         move |source| Error::Postgres { statement, source }

@@ -1,0 +1,241 @@
+//! Elbow itself: its built programs as processes, with TLS, tokens and a registered cluster, as an operator would
+//! start them.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Value, json};
+
+use crate::{
+    Error, Progress, Result, Scratch, certificates::Authority, free_port, kubernetes::ControlPlane,
+    process::{Process, Program},
+};
+
+const START: Duration = Duration::from_mins(1);
+
+/// The folder of the built programs: `ELBOW_BIN`, else that of this program.
+pub fn programs() -> Result<PathBuf> {
+    if let Some(folder) = std::env::var_os("ELBOW_BIN") {
+        return Ok(folder.into());
+    }
+    let own = std::env::current_exe().map_err(Error::file("finding the programs", Path::new("/proc/self/exe")))?;
+    // Tests run from `deps`, one level below.
+    let folder = own.ancestors().skip(1).find(|folder| folder.join("elbow-server").is_file());
+    folder.map(Path::to_path_buf).ok_or_else(|| {
+        Error::Elbow("elbow-server is not built: run `cargo build --workspace --bins`, or set ELBOW_BIN".to_owned())
+    })
+}
+
+/// What all replicas of the service share.
+pub struct Installation {
+    folder: Scratch,
+    programs: PathBuf,
+    database: String,
+    aws: String,
+    authority: Authority,
+    admin_token: SecretString,
+    progress: Progress,
+}
+
+/// One replica of the service.
+pub struct Server {
+    /// Its process.
+    pub process: Process,
+    /// The base URL of REST.
+    pub url: String,
+    /// The gRPC URL for agents.
+    pub agents: String,
+    /// The admin port's base URL.
+    pub admin: String,
+    client: reqwest::Client,
+    token: SecretString,
+}
+
+impl Installation {
+    /// Migrates the database and makes the first token. `aws` is the endpoint of AWS.
+    pub fn new(database: String, aws: String, progress: Progress) -> Result<Self> {
+        let folder = Scratch::new("elbow")?;
+        let programs = programs()?;
+        let authority = Authority::new("sandbox")?;
+        let server = programs.join("elbow-server");
+        let said = run(Command::new(&server).arg("migrate").env("ELBOW_DATABASE_URL", &database))?;
+        drop(said);
+        let mut create = Command::new(&server);
+        create.args(["token", "create", "--role", "admin", "--name", "sandbox"]).env("ELBOW_DATABASE_URL", &database);
+        let admin_token = run(&mut create)?.trim().to_owned().into();
+        write(&folder.path().join("ca.pem"), authority.pem())?;
+        Ok(Self { folder, programs, database, aws, authority, admin_token, progress })
+    }
+
+    /// The administrator's token.
+    pub fn admin_token(&self) -> &SecretString {
+        &self.admin_token
+    }
+
+    /// The certificate that everybody here trusts.
+    pub fn authority(&self) -> PathBuf {
+        self.folder.path().join("ca.pem")
+    }
+
+    /// Where logs and credentials of this installation lie.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Starts a replica and waits until it takes work.
+    pub async fn server(&self, replica: &str, options: &[(&str, &str)]) -> Result<Server> {
+        let certificate = self.authority.server(&["elbow"])?;
+        let (cert, key) = (self.file(&format!("{replica}.pem")), self.file(&format!("{replica}-key.pem")));
+        write(&cert, &certificate.pem)?;
+        write(&key, certificate.key.expose_secret())?;
+        let (rest, agents, admin) = (free_port(), free_port(), free_port());
+        let program = Program::new(replica, self.programs.join("elbow-server"), self.file(&format!("{replica}.log")))
+            .argument("serve")
+            .arguments(["--api-address", &format!("127.0.0.1:{rest}")])
+            .arguments(["--agent-address", &format!("127.0.0.1:{agents}")])
+            .arguments(["--admin-address", &format!("127.0.0.1:{admin}")])
+            .arguments(["--aws-endpoint-url", &self.aws, "--replica-id", replica])
+            .arguments([Path::new("--tls-cert"), &cert, Path::new("--tls-key"), &key])
+            .env("ELBOW_DATABASE_URL", &self.database)
+            .env("AWS_ACCESS_KEY_ID", crate::fixture::ACCESS_KEY)
+            .env("AWS_SECRET_ACCESS_KEY", "sandbox");
+        let program = options.iter().fold(program, |program, (name, value)| program.arguments([name, value]));
+        let mut process = program.start()?;
+        let admin = format!("http://127.0.0.1:{admin}");
+        process.wait_http(&format!("{admin}/readyz"), START, &self.progress).await?;
+        let trust = reqwest::Certificate::from_pem(self.authority.pem().as_bytes());
+        let client = trust.and_then(|trust| {
+            reqwest::Client::builder().tls_certs_only([trust]).timeout(Duration::from_secs(30)).build()
+        });
+        let client = client.map_err(|error| Error::Elbow(format!("no REST client: {error}")))?;
+        Ok(Server {
+            process,
+            url: format!("https://localhost:{rest}"),
+            agents: format!("https://localhost:{agents}"),
+            admin,
+            client,
+            token: self.admin_token.clone(),
+        })
+    }
+
+    /// Starts the agent of a registered cluster under the rights of the shipped manifests.
+    pub async fn agent(
+        &self,
+        cluster: &str,
+        instance: &str,
+        token: &SecretString,
+        plane: &ControlPlane,
+        servers: &[&Server],
+    ) -> Result<Process> {
+        let kubeconfig = plane.kubeconfig_for_service_account("elbow-system", "elbow-agent").await?;
+        let token_file = self.file(&format!("{cluster}.token"));
+        write(&token_file, token.expose_secret())?;
+        let urls: Vec<_> = servers.iter().map(|server| server.agents.as_str()).collect();
+        let admin = free_port();
+        let mut process = Program::new(instance, self.programs.join("elbow-agent"), self.file(&format!("{instance}.log")))
+            .arguments(["--server", &urls.join(","), "--cluster", cluster, "--instance", instance])
+            .arguments([Path::new("--token-file"), &token_file, Path::new("--ca-file"), &self.authority()])
+            .arguments([Path::new("--kubeconfig"), &kubeconfig])
+            .arguments(["--admin-listen", &format!("127.0.0.1:{admin}"), "--log-format", "text"])
+            .start()?;
+        process.wait_http(&format!("http://127.0.0.1:{admin}/livez"), START, &self.progress).await?;
+        Ok(process)
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+}
+
+impl Server {
+    /// Sends a request to REST as the administrator and answers its JSON; what is no success is an error that tells
+    /// the problem.
+    pub async fn call(&self, method: reqwest::Method, path: &str, body: Option<&Value>) -> Result<Value> {
+        let (status, answer) = self.try_call(method.clone(), path, body).await?;
+        if status.is_success() {
+            return Ok(answer);
+        }
+        Err(Error::Elbow(format!("{method} {path}: {status}: {answer}")))
+    }
+
+    /// As [`call`](Self::call), whatever the status.
+    pub async fn try_call(
+        &self,
+        method: reqwest::Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<(reqwest::StatusCode, Value)> {
+        let url = format!("{}{path}", self.url);
+        let mut request = self.client.request(method, &url).bearer_auth(self.token.expose_secret());
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let failed = |error: reqwest::Error| Error::Elbow(format!("{path}: {error}"));
+        let response = request.send().await.map_err(failed)?;
+        let status = response.status();
+        let text = response.text().await.map_err(failed)?;
+        Ok((status, serde_json::from_str(&text).unwrap_or(Value::String(text))))
+    }
+
+    /// Registers a cluster and answers its agent's token.
+    pub async fn register_cluster(&self, name: &str, mode: &str) -> Result<SecretString> {
+        let spec = json!({"spec": {
+            "account": crate::fixture::ACCOUNT,
+            "region": crate::fixture::REGION,
+            "vpcId": crate::fixture::VPC,
+            "mode": mode,
+        }});
+        let answer = self.call(reqwest::Method::PUT, &format!("/v1/clusters/{name}"), Some(&spec)).await?;
+        let token = answer["agentToken"].as_str().map(|token| SecretString::from(token.to_owned()));
+        token.ok_or_else(|| Error::Elbow(format!("cluster `{name}` was there before: {answer}")))
+    }
+
+    /// Declares an external target group for these clusters.
+    pub async fn declare_target_group(&self, name: &str, arn: &str, clusters: &[&str]) -> Result<Value> {
+        let spec = json!({"spec": {"arn": arn, "clusters": clusters}});
+        self.call(reqwest::Method::PUT, &format!("/v1/target-groups/{name}"), Some(&spec)).await
+    }
+}
+
+/// Applies the shipped CRD and the agent's rights.
+pub fn install(plane: &ControlPlane) -> Result<()> {
+    let files = [
+        ("CRD", include_str!("../../../deploy/crds/targetgroupbindings.elbv2.k8s.aws.yaml")),
+        ("rights", include_str!("../../../deploy/agent/rbac.yaml")),
+    ];
+    for (name, manifest) in files {
+        apply(plane, name, manifest)?;
+    }
+    let established = ["wait", "--for=condition=Established", "crd/targetgroupbindings.elbv2.k8s.aws", "--timeout=60s"];
+    done(plane.kubectl(established)?)
+}
+
+/// `kubectl apply` of a manifest.
+pub fn apply(plane: &ControlPlane, name: &str, manifest: &str) -> Result<()> {
+    let file = plane.folder().join(format!("{name}.yaml"));
+    write(&file, manifest)?;
+    done(plane.kubectl(["apply".as_ref(), "-f".as_ref(), file.as_os_str()])?)
+}
+
+/// Nothing, or what kubectl said went wrong.
+pub fn done(said: crate::kubernetes::Kubectl) -> Result<()> {
+    if said.status.success() { Ok(()) } else { Err(Error::Elbow(format!("kubectl: {}", said.stderr.trim()))) }
+}
+
+fn run(command: &mut Command) -> Result<String> {
+    let program = PathBuf::from(command.get_program());
+    let output = command.output().map_err(|source| Error::Spawn { program, source })?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    Err(Error::Elbow(format!("elbow-server: {}", String::from_utf8_lossy(&output.stderr).trim())))
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    fs::write(path, text).map_err(Error::file("writing", path))
+}

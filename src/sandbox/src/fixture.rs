@@ -1,0 +1,64 @@
+//! The AWS that the tutorial starts from: somebody made a VPC, an ALB, a target group and a listener by hand.
+
+use awssim::{Fixture, Handle, Place};
+use serde_json::json;
+
+use crate::{Error, Result};
+
+/// The account of the tutorial.
+pub const ACCOUNT: &str = "123456789012";
+/// Its region.
+pub const REGION: &str = "cn-north-1";
+/// The VPC that cluster and load balancer share.
+pub const VPC: &str = "vpc-0e1b0e1b0e1b0e1b0";
+/// The security group of the ALB.
+pub const ALB_SECURITY_GROUP: &str = "sg-0a1b0a1b0a1b0a1b0";
+/// The access key that stands for the account.
+pub const ACCESS_KEY: &str = "AKIASANDBOX000000001";
+
+/// What was made: the ARNs to refer to.
+#[derive(Clone, Debug)]
+pub struct Tutorial {
+    /// Target group `test-tg-ip`.
+    pub target_group: String,
+    /// The ALB `test-alb`, which forwards port 28080 to it.
+    pub load_balancer: String,
+}
+
+/// Makes the tutorial's AWS.
+pub fn tutorial(aws: &Handle) -> Result<Tutorial> {
+    let place = Place::new(ACCOUNT, REGION);
+    let zones = place.zones();
+    let subnets: Vec<_> = zones
+        .iter()
+        .enumerate()
+        .map(|(index, zone)| {
+            json!({"id": format!("subnet-0{index:016}"), "vpc": VPC, "cidr": format!("192.168.{}.0/18", index * 64), "zone": zone})
+        })
+        .collect();
+    let ids: Vec<_> = subnets.iter().map(|subnet| subnet["id"].clone()).collect();
+    let fixture = json!({
+        "account": ACCOUNT,
+        "region": REGION,
+        "vpcs": [{"id": VPC, "cidrs": ["192.168.0.0/16"]}],
+        "subnets": subnets,
+        "security_groups": [{"id": ALB_SECURITY_GROUP, "name": "alb", "vpc": VPC}],
+        "target_groups": [{"name": "test-tg-ip", "vpc": VPC, "port": 80, "target_type": "ip"}],
+        "load_balancers": [{
+            "name": "test-alb",
+            "subnets": ids,
+            "security_groups": [ALB_SECURITY_GROUP],
+            "listeners": [{"port": 28080, "protocol": "HTTP", "forward": ["test-tg-ip"]}],
+        }],
+    });
+    let fixture: Fixture = serde_json::from_value(fixture).map_err(|error| Error::Aws(error.to_string()))?;
+    aws.set_account(ACCESS_KEY, ACCOUNT);
+    let made = aws.load(&fixture).map_err(|error| Error::Aws(error.to_string()))?;
+    let arn = |arns: &std::collections::BTreeMap<String, String>, name: &str| {
+        arns.get(name).cloned().ok_or_else(|| Error::Aws(format!("`{name}` was not made")))
+    };
+    Ok(Tutorial {
+        target_group: arn(&made.target_groups, "test-tg-ip")?,
+        load_balancer: arn(&made.load_balancers, "test-alb")?,
+    })
+}
