@@ -1,11 +1,10 @@
 //! The receiving side of a stream: folds updates into what a server would have stored.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use agent::index::Index;
 use model::{
     fact::{EndpointSlice, ObjectName, Service},
-    stream::{Change, Source, Statement, Update, Vanished},
+    stream::{Change, Source, Update},
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -67,45 +66,5 @@ impl Mirror {
             }
             Update::Departures { .. } | Update::Confirm(_) => {}
         }
-    }
-
-    /// Takes everything that the index has to say; returns the departures among it and the last revision.
-    pub(crate) fn drain(&mut self, index: &mut Index) -> (Vec<Vanished>, u64) {
-        let mut departures = Vec::new();
-        let mut last = 0;
-        while let Some(statement) = index.next_statement() {
-            if let Statement::Update { revision, update } = statement {
-                assert!(revision > last, "revisions rise");
-                last = revision;
-                if let Update::Departures { vanished, .. } = &update {
-                    departures.extend(vanished.clone());
-                }
-                self.fold(update);
-            }
-        }
-        (departures, last)
-    }
-
-    /// The same without resourceVersions, and with the Services of `subscribed` alone.
-    #[must_use]
-    pub(crate) fn essence(&self, subscribed: &BTreeSet<ObjectName>) -> Self {
-        let mut essence = self.clone();
-        essence
-            .sources
-            .values_mut()
-            .for_each(|source| source.version.resource_version = 0);
-        essence.services.retain(|service, _| subscribed.contains(service));
-        essence
-            .services
-            .values_mut()
-            .flatten()
-            .for_each(|service| service.version.resource_version = 0);
-        essence.slices.retain(|service, _| subscribed.contains(service));
-        essence
-            .slices
-            .values_mut()
-            .flat_map(BTreeMap::values_mut)
-            .for_each(|s| s.version.resource_version = 0);
-        essence
     }
 }

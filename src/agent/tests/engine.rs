@@ -1,0 +1,181 @@
+//! The engine with a stream that a test plays. The clock stands still until everybody waits.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::time::Duration;
+
+use agent::{
+    engine::{self, Channels, Command, Hands, Link},
+    index::{Event, Input},
+    metrics::Metrics,
+    proof::Prover,
+    write_back::Writer,
+};
+use kube::Client;
+use model::{
+    fact::{ObjectName, ObjectVersion},
+    stream::{Change, Source, Statement, Update},
+};
+use runtime::{Kind, Tasks, admin::Readiness, telemetry::Registry};
+use tokio::{sync::mpsc, time::Instant};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+use wire::{agent::v1::AgentMessage, convert::Stamped};
+
+struct Engine {
+    inputs: mpsc::Sender<Input>,
+    commands: mpsc::Sender<Command>,
+    readiness: Readiness,
+}
+
+fn start() -> Engine {
+    let tasks = Tasks::new();
+    let (inputs, inputs_in) = mpsc::channel(8);
+    let (commands, commands_in) = mpsc::channel(8);
+    let (findings, findings_in) = mpsc::channel(8);
+    let nowhere = kube::Config::new("http://127.0.0.1:1".parse().unwrap());
+    let client = Client::try_from(nowhere).unwrap();
+    let hands = Hands {
+        client: client.clone(),
+        prover: Prover::new(client, findings.clone(), tasks.clone()),
+        writer: Writer::default(),
+        findings,
+        tasks: tasks.clone(),
+    };
+    let channels = Channels {
+        inputs: inputs_in,
+        commands: commands_in,
+        findings: findings_in,
+    };
+    let metrics = Metrics::new(&mut Registry::default());
+    let readiness = Readiness::default();
+    tasks.spawn(
+        Kind::Job,
+        "engine",
+        engine::run(channels, hands, metrics, readiness.clone()),
+    );
+    Engine {
+        inputs,
+        commands,
+        readiness,
+    }
+}
+
+impl Engine {
+    async fn connect(&self, epoch: u64, queue: usize) -> (mpsc::Receiver<AgentMessage>, CancellationToken) {
+        let (out, messages) = mpsc::channel(queue);
+        let cut = CancellationToken::new();
+        let link = Link {
+            epoch,
+            heartbeat: Duration::from_secs(10),
+            out,
+            cut: cut.clone(),
+        };
+        self.commands.send(Command::Connected(link)).await.unwrap();
+        (messages, cut)
+    }
+
+    async fn list(&self, bindings: u8) {
+        self.inputs.send(Input::Sources(Event::Init)).await.unwrap();
+        for number in 0..bindings {
+            self.inputs
+                .send(Input::Sources(Event::InitApply(source(number, 1))))
+                .await
+                .unwrap();
+        }
+        self.inputs.send(Input::Sources(Event::InitDone)).await.unwrap();
+    }
+}
+
+fn source(number: u8, generation: i64) -> Source {
+    Source {
+        object: ObjectName::new("shop", format!("binding-{number}")),
+        version: ObjectVersion {
+            uid: Uuid::from_u128(u128::from(number) + 1),
+            resource_version: 1,
+        },
+        generation,
+        spec: serde_json::json!({}),
+        deleting: false,
+    }
+}
+
+async fn read(messages: &mut mpsc::Receiver<AgentMessage>) -> Statement {
+    Stamped::try_from(messages.recv().await.unwrap())
+        .unwrap()
+        .statement
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_does_not_read_is_cut_and_then_told_everything_anew() {
+    let engine = start();
+    let (mut unread, cut) = engine.connect(1, 1).await;
+    engine.list(3).await;
+    // The first message fills the queue; thousands of changes after it wait as names, not as messages.
+    for generation in 2..5_000 {
+        engine
+            .inputs
+            .send(Input::Sources(Event::Apply(source(0, generation))))
+            .await
+            .unwrap();
+    }
+    let begun = Instant::now();
+    cut.cancelled().await;
+    assert!(
+        begun.elapsed() >= Duration::from_secs(29),
+        "{:?}",
+        begun.elapsed()
+    );
+    assert!(matches!(
+        read(&mut unread).await,
+        Statement::Update {
+            update: Update::Sources(Change::Reset(_)),
+            ..
+        }
+    ));
+    assert!(unread.recv().await.is_none(), "nothing more was buffered");
+
+    let (mut messages, _cut) = engine.connect(2, 8).await;
+    let Statement::Update {
+        revision: 1,
+        update: Update::Sources(Change::Reset(sources)),
+    } = read(&mut messages).await
+    else {
+        panic!("a new stream begins with a reset")
+    };
+    assert_eq!((sources.len(), sources[0].generation), (3, 4_999));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_has_nothing_to_say_gives_signs_of_life() {
+    let engine = start();
+    let (mut messages, cut) = engine.connect(1, 8).await;
+    let begun = Instant::now();
+    for _ in 0..10 {
+        assert_eq!(read(&mut messages).await, Statement::Heartbeat);
+    }
+    let elapsed = begun.elapsed().as_secs();
+    assert!((99..=101).contains(&elapsed), "{elapsed}");
+    assert!(!cut.is_cancelled());
+    assert_eq!(
+        engine.readiness.missing(),
+        Vec::<&str>::new(),
+        "nothing was watched, so nothing was judged"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_an_older_stream_does_not_end_the_present_one() {
+    let engine = start();
+    let (_old, old_cut) = engine.connect(1, 8).await;
+    let (mut messages, cut) = engine.connect(2, 8).await;
+    engine
+        .commands
+        .send(Command::Disconnected { epoch: 1 })
+        .await
+        .unwrap();
+    engine.list(1).await;
+    assert!(matches!(read(&mut messages).await, Statement::Update { .. }));
+    assert!(old_cut.is_cancelled());
+    assert!(!cut.is_cancelled());
+}
