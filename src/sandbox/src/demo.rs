@@ -73,7 +73,7 @@ impl Sandbox {
         let aws = Simulator::builder().start_local().await.map_err(|error| Error::Aws(error.to_string()))?;
         let tutorial = fixture::tutorial(aws.handle())?;
         let database = postgres.fresh_database("elbow").await?;
-        let installation = Installation::new(database, aws.url(), progress.clone())?;
+        let installation = Installation::new(database, aws.url().to_owned(), progress.clone())?;
         let server = installation.server("server-1", &[]).await?;
         elbow::install(&plane)?;
         let token = server.register_cluster(CLUSTER, "full").await?;
@@ -142,7 +142,7 @@ impl Sandbox {
             say("     (empty)");
         }
         for target in &targets {
-            say(&format!("     {:<22} {}", format!("{}:{}", target.id, target.port), target.state));
+            say(&format!("     {:<22} {}", format!("{}:{}", target.id, target.port), words(target)));
         }
         Ok(())
     }
@@ -181,11 +181,18 @@ impl Sandbox {
 
 fn nodes() -> Vec<Node> {
     let range = ipnet::Ipv4Net::new(Ipv4Addr::new(192, 168, 0, 0), 18).expect("18 is a prefix length");
-    Node::spread(CLUSTER, 3, range, &["cn-north-1a", "cn-north-1b"])
+    Node::spread(CLUSTER, 3, range, &fixture::ZONES)
 }
 
 fn is_draining(target: &TargetState) -> bool {
-    target.state == "draining"
+    target.state == awssim::HealthState::Draining
+}
+
+/// A target's state as DescribeTargetHealth would say it.
+fn words(target: &TargetState) -> String {
+    let state = serde_json::to_value(target.state).ok();
+    let state = state.as_ref().and_then(serde_json::Value::as_str).unwrap_or("?").to_owned();
+    target.reason.iter().fold(state, |state, reason| format!("{state} ({reason})"))
 }
 
 /// A line for the person who watches.
