@@ -59,7 +59,10 @@ pub async fn run(arguments: Arguments) -> Result<()> {
         return Ok(());
     }
     sandbox.explain();
-    tokio::signal::ctrl_c().await.map_err(Error::file("waiting for Ctrl-C", std::path::Path::new("/dev/tty")))?;
+    tokio::signal::ctrl_c().await.map_err(Error::file(
+        "waiting for Ctrl-C",
+        std::path::Path::new("/dev/tty"),
+    ))?;
     say("Stopping.");
     Ok(())
 }
@@ -68,18 +71,37 @@ impl Sandbox {
     /// Starts a Postgres, an AWS, a cluster, the service and an agent.
     pub async fn start(progress: Progress) -> Result<Self> {
         let options = Options::full(CLUSTER, nodes()).progress(progress.clone());
-        let database = postgres::Options { progress: progress.clone(), ..postgres::Options::default() };
+        let database = postgres::Options {
+            progress: progress.clone(),
+            ..postgres::Options::default()
+        };
         let (postgres, plane) = tokio::try_join!(Postgres::start(database), ControlPlane::start(options))?;
-        let aws = Simulator::builder().start_local().await.map_err(|error| Error::Aws(error.to_string()))?;
+        let aws = Simulator::builder()
+            .start_local()
+            .await
+            .map_err(|error| Error::Aws(error.to_string()))?;
         let tutorial = fixture::tutorial(aws.handle())?;
         let database = postgres.fresh_database("elbow").await?;
         let installation = Installation::new(database, aws.url().to_owned(), progress.clone())?;
         let server = installation.server("server-1", &[]).await?;
         elbow::install(&plane)?;
         let token = server.register_cluster(CLUSTER, "full").await?;
-        server.declare_target_group("test-tg-ip", &tutorial.target_group, &[CLUSTER]).await?;
-        let agent = installation.agent(CLUSTER, "agent-1", &token, &plane, &[&server]).await?;
-        Ok(Self { postgres, aws, tutorial, plane, installation, server, agent, progress })
+        server
+            .declare_target_group("test-tg-ip", &tutorial.target_group, &[CLUSTER])
+            .await?;
+        let agent = installation
+            .agent(CLUSTER, "agent-1", &token, &plane, &[&server])
+            .await?;
+        Ok(Self {
+            postgres,
+            aws,
+            tutorial,
+            plane,
+            installation,
+            server,
+            agent,
+            progress,
+        })
     }
 
     /// The AWS that Elbow talks to.
@@ -90,7 +112,11 @@ impl Sandbox {
     /// The tutorial's steps.
     async fn play(&self) -> Result<()> {
         say("\n1. A Deployment with one pod, a headless Service, and a TargetGroupBinding (kubectl apply)");
-        elbow::apply(&self.plane, "nginx", include_str!("../../../tests/seed/nginx.yaml"))?;
+        elbow::apply(
+            &self.plane,
+            "nginx",
+            include_str!("../../../tests/seed/nginx.yaml"),
+        )?;
         elbow::apply(&self.plane, "tgb-alb-ip", &self.binding())?;
         self.show(1).await?;
         say("\n2. kubectl scale deployment nginx-deployment --replicas 4");
@@ -101,7 +127,10 @@ impl Sandbox {
         self.show(1).await?;
         self.show_binding()?;
         say("\n4. kubectl delete targetgroupbinding my-tgb-alb-ip");
-        elbow::done(self.plane.kubectl(["delete", "targetgroupbinding", "my-tgb-alb-ip"])?)?;
+        elbow::done(
+            self.plane
+                .kubectl(["delete", "targetgroupbinding", "my-tgb-alb-ip"])?,
+        )?;
         self.show(0).await?;
         say("   The ALB, its listener and the target group are as somebody made them.");
         Ok(())
@@ -117,7 +146,10 @@ impl Sandbox {
     /// `kubectl scale`.
     pub fn scale(&self, replicas: u32) -> Result<()> {
         let replicas = format!("--replicas={replicas}");
-        elbow::done(self.plane.kubectl(["scale", "deployment", "nginx-deployment", &replicas])?)
+        elbow::done(
+            self.plane
+                .kubectl(["scale", "deployment", "nginx-deployment", &replicas])?,
+        )
     }
 
     /// Waits until AWS has exactly as many registered targets.
@@ -126,13 +158,19 @@ impl Sandbox {
         wait_until(SETTLE, &what, &self.progress, async || {
             let all = self.targets().map_err(Wait::Never)?;
             let registered = all.iter().filter(|target| !is_draining(target)).count();
-            if registered == count { Ok(all) } else { Err(Wait::not_yet(format!("{registered} registered"))) }
+            if registered == count {
+                Ok(all)
+            } else {
+                Err(Wait::not_yet(format!("{registered} registered")))
+            }
         })
         .await
     }
 
     fn targets(&self) -> Result<Vec<TargetState>> {
-        self.aws().targets(&self.tutorial.target_group).map_err(|error| Error::Aws(error.to_string()))
+        self.aws()
+            .targets(&self.tutorial.target_group)
+            .map_err(|error| Error::Aws(error.to_string()))
     }
 
     async fn show(&self, count: usize) -> Result<()> {
@@ -142,7 +180,11 @@ impl Sandbox {
             say("     (empty)");
         }
         for target in &targets {
-            say(&format!("     {:<22} {}", format!("{}:{}", target.id, target.port), words(target)));
+            say(&format!(
+                "     {:<22} {}",
+                format!("{}:{}", target.id, target.port),
+                words(target)
+            ));
         }
         Ok(())
     }
@@ -191,8 +233,15 @@ fn is_draining(target: &TargetState) -> bool {
 /// A target's state as DescribeTargetHealth would say it.
 fn words(target: &TargetState) -> String {
     let state = serde_json::to_value(target.state).ok();
-    let state = state.as_ref().and_then(serde_json::Value::as_str).unwrap_or("?").to_owned();
-    target.reason.iter().fold(state, |state, reason| format!("{state} ({reason})"))
+    let state = state
+        .as_ref()
+        .and_then(serde_json::Value::as_str)
+        .unwrap_or("?")
+        .to_owned();
+    target
+        .reason
+        .iter()
+        .fold(state, |state, reason| format!("{state} ({reason})"))
 }
 
 /// A line for the person who watches.
@@ -206,7 +255,12 @@ fn progress() -> Progress {
     let start = std::time::Instant::now();
     Progress::new(move |what, elapsed| {
         if elapsed < Duration::from_millis(100) || elapsed.as_secs() % 5 == 0 {
-            writeln!(std::io::stderr(), "[{:>3}s] waiting for {what}", start.elapsed().as_secs()).ok();
+            writeln!(
+                std::io::stderr(),
+                "[{:>3}s] waiting for {what}",
+                start.elapsed().as_secs()
+            )
+            .ok();
         }
     })
 }

@@ -12,7 +12,10 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
 use crate::{
-    Error, Progress, Result, Scratch, certificates::Authority, free_port, kubernetes::ControlPlane,
+    Error, Progress, Result, Scratch,
+    certificates::Authority,
+    free_port,
+    kubernetes::ControlPlane,
     process::{Process, Program},
 };
 
@@ -23,11 +26,17 @@ pub fn programs() -> Result<PathBuf> {
     if let Some(folder) = std::env::var_os("ELBOW_BIN") {
         return Ok(folder.into());
     }
-    let own = std::env::current_exe().map_err(Error::file("finding the programs", Path::new("/proc/self/exe")))?;
+    let own =
+        std::env::current_exe().map_err(Error::file("finding the programs", Path::new("/proc/self/exe")))?;
     // Tests run from `deps`, one level below.
-    let folder = own.ancestors().skip(1).find(|folder| folder.join("elbow-server").is_file());
+    let folder = own
+        .ancestors()
+        .skip(1)
+        .find(|folder| folder.join("elbow-server").is_file());
     folder.map(Path::to_path_buf).ok_or_else(|| {
-        Error::Elbow("elbow-server is not built: run `cargo build --workspace --bins`, or set ELBOW_BIN".to_owned())
+        Error::Elbow(
+            "elbow-server is not built: run `cargo build --workspace --bins`, or set ELBOW_BIN".to_owned(),
+        )
     })
 }
 
@@ -63,13 +72,25 @@ impl Installation {
         let programs = programs()?;
         let authority = Authority::new("sandbox")?;
         let server = programs.join("elbow-server");
-        let said = run(Command::new(&server).arg("migrate").env("ELBOW_DATABASE_URL", &database))?;
+        let said = run(Command::new(&server)
+            .arg("migrate")
+            .env("ELBOW_DATABASE_URL", &database))?;
         drop(said);
         let mut create = Command::new(&server);
-        create.args(["token", "create", "--role", "admin", "--name", "sandbox"]).env("ELBOW_DATABASE_URL", &database);
+        create
+            .args(["token", "create", "--role", "admin", "--name", "sandbox"])
+            .env("ELBOW_DATABASE_URL", &database);
         let admin_token = run(&mut create)?.trim().to_owned().into();
         write(&folder.path().join("ca.pem"), authority.pem())?;
-        Ok(Self { folder, programs, database, aws, authority, admin_token, progress })
+        Ok(Self {
+            folder,
+            programs,
+            database,
+            aws,
+            authority,
+            admin_token,
+            progress,
+        })
     }
 
     /// The administrator's token.
@@ -90,27 +111,41 @@ impl Installation {
     /// Starts a replica and waits until it takes work.
     pub async fn server(&self, replica: &str, options: &[(&str, &str)]) -> Result<Server> {
         let certificate = self.authority.server(&["elbow"])?;
-        let (cert, key) = (self.file(&format!("{replica}.pem")), self.file(&format!("{replica}-key.pem")));
+        let (cert, key) = (
+            self.file(&format!("{replica}.pem")),
+            self.file(&format!("{replica}-key.pem")),
+        );
         write(&cert, &certificate.pem)?;
         write(&key, certificate.key.expose_secret())?;
         let (rest, agents, admin) = (free_port(), free_port(), free_port());
-        let program = Program::new(replica, self.programs.join("elbow-server"), self.file(&format!("{replica}.log")))
-            .argument("serve")
-            .arguments(["--api-address", &format!("127.0.0.1:{rest}")])
-            .arguments(["--agent-address", &format!("127.0.0.1:{agents}")])
-            .arguments(["--admin-address", &format!("127.0.0.1:{admin}")])
-            .arguments(["--aws-endpoint-url", &self.aws, "--replica-id", replica])
-            .arguments([Path::new("--tls-cert"), &cert, Path::new("--tls-key"), &key])
-            .env("ELBOW_DATABASE_URL", &self.database)
-            .env("AWS_ACCESS_KEY_ID", crate::fixture::ACCESS_KEY)
-            .env("AWS_SECRET_ACCESS_KEY", "sandbox");
-        let program = options.iter().fold(program, |program, (name, value)| program.arguments([name, value]));
+        let program = Program::new(
+            replica,
+            self.programs.join("elbow-server"),
+            self.file(&format!("{replica}.log")),
+        )
+        .argument("serve")
+        .arguments(["--api-address", &format!("127.0.0.1:{rest}")])
+        .arguments(["--agent-address", &format!("127.0.0.1:{agents}")])
+        .arguments(["--admin-address", &format!("127.0.0.1:{admin}")])
+        .arguments(["--aws-endpoint-url", &self.aws, "--replica-id", replica])
+        .arguments([Path::new("--tls-cert"), &cert, Path::new("--tls-key"), &key])
+        .env("ELBOW_DATABASE_URL", &self.database)
+        .env("AWS_ACCESS_KEY_ID", crate::fixture::ACCESS_KEY)
+        .env("AWS_SECRET_ACCESS_KEY", "sandbox");
+        let program = options
+            .iter()
+            .fold(program, |program, (name, value)| program.arguments([name, value]));
         let mut process = program.start()?;
         let admin = format!("http://127.0.0.1:{admin}");
-        process.wait_http(&format!("{admin}/readyz"), START, &self.progress).await?;
+        process
+            .wait_http(&format!("{admin}/readyz"), START, &self.progress)
+            .await?;
         let trust = reqwest::Certificate::from_pem(self.authority.pem().as_bytes());
         let client = trust.and_then(|trust| {
-            reqwest::Client::builder().tls_certs_only([trust]).timeout(Duration::from_secs(30)).build()
+            reqwest::Client::builder()
+                .tls_certs_only([trust])
+                .timeout(Duration::from_secs(30))
+                .build()
         });
         let client = client.map_err(|error| Error::Elbow(format!("no REST client: {error}")))?;
         Ok(Server {
@@ -132,18 +167,43 @@ impl Installation {
         plane: &ControlPlane,
         servers: &[&Server],
     ) -> Result<Process> {
-        let kubeconfig = plane.kubeconfig_for_service_account("elbow-system", "elbow-agent").await?;
+        let kubeconfig = plane
+            .kubeconfig_for_service_account("elbow-system", "elbow-agent")
+            .await?;
         let token_file = self.file(&format!("{cluster}.token"));
         write(&token_file, token.expose_secret())?;
         let urls: Vec<_> = servers.iter().map(|server| server.agents.as_str()).collect();
         let admin = free_port();
-        let mut process = Program::new(instance, self.programs.join("elbow-agent"), self.file(&format!("{instance}.log")))
-            .arguments(["--server", &urls.join(","), "--cluster", cluster, "--instance", instance])
-            .arguments([Path::new("--token-file"), &token_file, Path::new("--ca-file"), &self.authority()])
-            .arguments([Path::new("--kubeconfig"), &kubeconfig])
-            .arguments(["--admin-listen", &format!("127.0.0.1:{admin}"), "--log-format", "text"])
-            .start()?;
-        process.wait_http(&format!("http://127.0.0.1:{admin}/livez"), START, &self.progress).await?;
+        let mut process = Program::new(
+            instance,
+            self.programs.join("elbow-agent"),
+            self.file(&format!("{instance}.log")),
+        )
+        .arguments([
+            "--server",
+            &urls.join(","),
+            "--cluster",
+            cluster,
+            "--instance",
+            instance,
+        ])
+        .arguments([
+            Path::new("--token-file"),
+            &token_file,
+            Path::new("--ca-file"),
+            &self.authority(),
+        ])
+        .arguments([Path::new("--kubeconfig"), &kubeconfig])
+        .arguments([
+            "--admin-listen",
+            &format!("127.0.0.1:{admin}"),
+            "--log-format",
+            "text",
+        ])
+        .start()?;
+        process
+            .wait_http(&format!("http://127.0.0.1:{admin}/livez"), START, &self.progress)
+            .await?;
         Ok(process)
     }
 
@@ -171,7 +231,10 @@ impl Server {
         body: Option<&Value>,
     ) -> Result<(reqwest::StatusCode, Value)> {
         let url = format!("{}{path}", self.url);
-        let mut request = self.client.request(method, &url).bearer_auth(self.token.expose_secret());
+        let mut request = self
+            .client
+            .request(method, &url)
+            .bearer_auth(self.token.expose_secret());
         if let Some(body) = body {
             request = request.json(body);
         }
@@ -190,28 +253,45 @@ impl Server {
             "vpcId": crate::fixture::VPC,
             "mode": mode,
         }});
-        let answer = self.call(reqwest::Method::PUT, &format!("/v1/clusters/{name}"), Some(&spec)).await?;
-        let token = answer["agentToken"].as_str().map(|token| SecretString::from(token.to_owned()));
+        let answer = self
+            .call(reqwest::Method::PUT, &format!("/v1/clusters/{name}"), Some(&spec))
+            .await?;
+        let token = answer["agentToken"]
+            .as_str()
+            .map(|token| SecretString::from(token.to_owned()));
         token.ok_or_else(|| Error::Elbow(format!("cluster `{name}` was there before: {answer}")))
     }
 
     /// Declares an external target group for these clusters.
     pub async fn declare_target_group(&self, name: &str, arn: &str, clusters: &[&str]) -> Result<Value> {
         let spec = json!({"spec": {"arn": arn, "clusters": clusters}});
-        self.call(reqwest::Method::PUT, &format!("/v1/target-groups/{name}"), Some(&spec)).await
+        self.call(
+            reqwest::Method::PUT,
+            &format!("/v1/target-groups/{name}"),
+            Some(&spec),
+        )
+        .await
     }
 }
 
 /// Applies the shipped CRD and the agent's rights.
 pub fn install(plane: &ControlPlane) -> Result<()> {
     let files = [
-        ("CRD", include_str!("../../../deploy/crds/targetgroupbindings.elbv2.k8s.aws.yaml")),
+        (
+            "CRD",
+            include_str!("../../../deploy/crds/targetgroupbindings.elbv2.k8s.aws.yaml"),
+        ),
         ("rights", include_str!("../../../deploy/agent/rbac.yaml")),
     ];
     for (name, manifest) in files {
         apply(plane, name, manifest)?;
     }
-    let established = ["wait", "--for=condition=Established", "crd/targetgroupbindings.elbv2.k8s.aws", "--timeout=60s"];
+    let established = [
+        "wait",
+        "--for=condition=Established",
+        "crd/targetgroupbindings.elbv2.k8s.aws",
+        "--timeout=60s",
+    ];
     done(plane.kubectl(established)?)
 }
 
@@ -224,16 +304,25 @@ pub fn apply(plane: &ControlPlane, name: &str, manifest: &str) -> Result<()> {
 
 /// Nothing, or what kubectl said went wrong.
 pub fn done(said: crate::kubernetes::Kubectl) -> Result<()> {
-    if said.status.success() { Ok(()) } else { Err(Error::Elbow(format!("kubectl: {}", said.stderr.trim()))) }
+    if said.status.success() {
+        Ok(())
+    } else {
+        Err(Error::Elbow(format!("kubectl: {}", said.stderr.trim())))
+    }
 }
 
 fn run(command: &mut Command) -> Result<String> {
     let program = PathBuf::from(command.get_program());
-    let output = command.output().map_err(|source| Error::Spawn { program, source })?;
+    let output = command
+        .output()
+        .map_err(|source| Error::Spawn { program, source })?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
-    Err(Error::Elbow(format!("elbow-server: {}", String::from_utf8_lossy(&output.stderr).trim())))
+    Err(Error::Elbow(format!(
+        "elbow-server: {}",
+        String::from_utf8_lossy(&output.stderr).trim()
+    )))
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {

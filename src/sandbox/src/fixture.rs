@@ -53,9 +53,13 @@ pub fn tutorial(aws: &Handle) -> Result<Tutorial> {
     });
     let fixture: Fixture = serde_json::from_value(fixture).map_err(|error| Error::Aws(error.to_string()))?;
     aws.set_account(ACCESS_KEY, ACCOUNT);
-    let made = aws.load(&fixture).map_err(|error| Error::Aws(error.to_string()))?;
+    let made = aws
+        .load(&fixture)
+        .map_err(|error| Error::Aws(error.to_string()))?;
     let arn = |arns: &std::collections::BTreeMap<String, String>, name: &str| {
-        arns.get(name).cloned().ok_or_else(|| Error::Aws(format!("`{name}` was not made")))
+        arns.get(name)
+            .cloned()
+            .ok_or_else(|| Error::Aws(format!("`{name}` was not made")))
     };
     Ok(Tutorial {
         target_group: arn(&made.target_groups, "test-tg-ip")?,

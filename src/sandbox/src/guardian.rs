@@ -27,7 +27,7 @@ while read -r line; do
     '-folder '*) folders=$(without "$folders" "$what") ;;
   esac
 done
-for one in $groups; do kill -KILL -- "-$one" 2>/dev/null; done
+for one in $groups; do kill -s KILL -- "-$one" 2>/dev/null; done
 for one in $folders; do rm -rf -- "$one" 2>/dev/null || { sleep 1; rm -rf -- "$one"; }; done
 "#;
 
