@@ -358,7 +358,7 @@ impl Budget {
             .collect();
         let registered = ledger.iter().filter(|row| row.state == LedgerState::Registered);
         let standing: BTreeSet<_> = registered
-            .map(|row| row.key())
+            .map(LedgerTarget::key)
             .filter(|key| !gone.contains(key))
             .cloned()
             .collect();

@@ -1,0 +1,8 @@
+//! The planner folded through time: single rules, stories, and random histories on a modelled cluster and AWS.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod histories;
+mod rules;
+mod scenarios;
+mod world;
