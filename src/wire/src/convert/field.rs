@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use model::Invalid;
+use model::{Invalid, sabotage};
 use uuid::Uuid;
 
 /// A message that does not say what it must.
@@ -140,6 +140,9 @@ pub(super) fn counted<W, M>(
     field: &str,
     convert: impl Fn(W) -> Result<M>,
 ) -> Result<Vec<M>> {
+    if sabotage::is_on("S4") {
+        return each(list, field, convert);
+    }
     let said = required(said).at(&format!("{field} count"))?;
     if usize::try_from(said).ok() != Some(list.len()) {
         return Err(Fault::Count {
