@@ -109,6 +109,11 @@ impl Sandbox {
         self.aws.handle()
     }
 
+    /// Its endpoint URL.
+    pub fn aws_url(&self) -> &str {
+        self.aws.url()
+    }
+
     /// The tutorial's steps.
     async fn play(&self) -> Result<()> {
         say("\n1. A Deployment with one pod, a headless Service, and a TargetGroupBinding (kubectl apply)");
