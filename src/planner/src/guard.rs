@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use model::{
     BindingId, Observed, TargetKey,
     cluster::Mode,
-    fact::{Evidence, ObjectName, PodRef},
+    fact::{ObjectName, PodRef},
     ledger::{Ground, LedgerState, LedgerTarget, Removal},
     plan::{HoldReason, RelistRequest, Subtraction},
     sabotage,
@@ -17,6 +17,7 @@ use model::{
 
 use crate::{
     absence::{Holder, Word},
+    budget::{Budget, Verdict},
     holds::{Alarm, Holds},
     input::Input,
     observe::{Sight, later},
@@ -150,7 +151,7 @@ impl Guard<'_> {
                 key.clone(),
             )
         });
-        let mut budget = Budget::new(self, gone, &candidates);
+        let mut budget = Budget::new(self.input, self.sight, self.holders, gone, &candidates);
         let mut relists = Relists::default();
         for Candidate { row, ground } in candidates {
             let verdict = self
@@ -273,13 +274,6 @@ impl Guard<'_> {
     }
 }
 
-enum Verdict {
-    Go(Ground),
-    /// The next plan decides, once this one's registrations are there. Nobody needs to be told.
-    AfterRegistration,
-    Hold((HoldReason, Option<Timestamp>)),
-}
-
 #[derive(Default)]
 struct Relists(BTreeMap<(model::ClusterId, ObjectName), BTreeSet<PodRef>>);
 
@@ -293,152 +287,5 @@ impl Relists {
                 pods: pods.into_iter().collect(),
             })
             .collect()
-    }
-}
-
-/// How much more may go without proof.
-struct Budget {
-    /// Registered targets that this plan has not let go yet.
-    standing: BTreeSet<TargetKey>,
-    /// Of these, the ones with an endpoint behind them, ready or not.
-    with_endpoint: BTreeSet<TargetKey>,
-    not_ready_floor: usize,
-    window: Portion,
-    wave: Portion,
-}
-
-/// A number of removals per sliding time.
-struct Portion {
-    left: usize,
-    /// When the oldest removal that counts slides out.
-    refills_at: Timestamp,
-}
-
-impl Portion {
-    fn new(allowed: usize, counted: &[Timestamp], now: Timestamp, length: jiff::SignedDuration) -> Self {
-        let oldest = counted.iter().min().copied().unwrap_or(now);
-        Self {
-            left: allowed.saturating_sub(counted.len()),
-            refills_at: later(oldest, length),
-        }
-    }
-}
-
-impl Budget {
-    fn new(guard: &Guard<'_>, gone: &BTreeSet<TargetKey>, candidates: &[Candidate<'_>]) -> Self {
-        let Input {
-            now,
-            guards,
-            ledger,
-            removals,
-            ..
-        } = guard.input;
-        let within = |length| {
-            removals
-                .iter()
-                .filter(move |removal| *now < later(removal.at, length))
-        };
-        let live =
-            |row: &&LedgerTarget| matches!(row.state, LedgerState::Registering | LedgerState::Registered);
-        let present = ledger.iter().filter(live).count();
-        // As many as there were at the most since the window began: portions of a shrinking group would never end it,
-        // and portions of a group that has just shrunk for good reasons would be too small.
-        let most = within(guards.window)
-            .map(|removal| removal.live_before as usize)
-            .max()
-            .unwrap_or(0);
-        let size = most.max(present);
-        let unproven: Vec<_> = within(guards.window)
-            .filter(|removal| matches!(removal.ground, Ground::Unproven(_) | Ground::NotReady))
-            .map(|removal| removal.at)
-            .collect();
-        let confirmed: Vec<_> = within(guards.wave_interval)
-            .filter(|removal| removal.ground == Ground::Confirmed)
-            .map(|removal| removal.at)
-            .collect();
-        let registered = ledger.iter().filter(|row| row.state == LedgerState::Registered);
-        let standing: BTreeSet<_> = registered
-            .map(LedgerTarget::key)
-            .filter(|key| !gone.contains(key))
-            .cloned()
-            .collect();
-        let absent: BTreeSet<_> = candidates
-            .iter()
-            .filter(|candidate| candidate.ground != Ground::NotReady)
-            .map(|candidate| candidate.row.key())
-            .collect();
-        let with_endpoint: BTreeSet<_> = standing
-            .iter()
-            .filter(|key| !absent.contains(key))
-            .cloned()
-            .collect();
-        // Endpoints that were removed for not being ready still count, or the floor would sink with every window.
-        let statements = guard.holders.values().filter_map(|holder| holder.statement());
-        let endpoints: BTreeSet<_> = statements
-            .flat_map(|statement| statement.wanted.keys().chain(statement.not_ready.keys()))
-            .collect();
-        let group = with_endpoint
-            .iter()
-            .chain(endpoints)
-            .collect::<BTreeSet<_>>()
-            .len()
-            .max(size);
-        let allowance = guards.allowance(size);
-        Self {
-            not_ready_floor: (group * usize::from(guards.not_ready_floor_percent))
-                .div_ceil(100)
-                .max(1),
-            standing,
-            with_endpoint,
-            window: Portion::new(allowance, &unproven, *now, guards.window),
-            wave: Portion::new(allowance, &confirmed, *now, guards.wave_interval),
-        }
-    }
-
-    /// How many registered targets remain if `key` goes.
-    fn remaining(set: &BTreeSet<TargetKey>, key: &TargetKey) -> usize {
-        set.len() - usize::from(set.contains(key))
-    }
-
-    fn take(&mut self, key: &TargetKey) {
-        self.standing.remove(key);
-        self.with_endpoint.remove(key);
-    }
-
-    fn spend_wave(&mut self, row: &LedgerTarget) -> Verdict {
-        if self.wave.left == 0 {
-            return Verdict::Hold((HoldReason::GuardWindow, Some(self.wave.refills_at)));
-        }
-        self.wave.left -= 1;
-        self.take(row.key());
-        Verdict::Go(Ground::Confirmed)
-    }
-
-    fn spend_window(&mut self, row: &LedgerTarget, ground: Ground) -> Verdict {
-        let unguarded = sabotage::is_on("S3");
-        if Self::remaining(&self.standing, row.key()) == 0 && !unguarded {
-            return Verdict::Hold((HoldReason::LastTarget, None));
-        }
-        if self.window.left == 0 && !unguarded {
-            return Verdict::Hold((HoldReason::GuardWindow, Some(self.window.refills_at)));
-        }
-        self.window.left = self.window.left.saturating_sub(1);
-        self.take(row.key());
-        let evidence = if let Ground::Unproven(evidence) = ground {
-            evidence
-        } else {
-            Evidence::None
-        };
-        Verdict::Go(Ground::Unproven(evidence))
-    }
-
-    fn spend_not_ready(&mut self, row: &LedgerTarget) -> Verdict {
-        if Self::remaining(&self.with_endpoint, row.key()) < self.not_ready_floor {
-            return Verdict::Hold((HoldReason::NotReadyFloor, None));
-        }
-        match self.spend_window(row, Ground::NotReady) {
-            Verdict::Go(_) => Verdict::Go(Ground::NotReady),
-            held => held,
-        }
     }
 }

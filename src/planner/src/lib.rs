@@ -9,6 +9,7 @@
 
 mod absence;
 mod addition;
+mod budget;
 mod guard;
 mod holds;
 mod input;
