@@ -24,12 +24,10 @@ enum Layout {
 impl Binaries {
     /// Programs that can run everything: our own build.
     pub fn full() -> Result<Self> {
-        let named = std::env::var_os(BIN).map(PathBuf::from);
-        let cached = cache().map(|cache| cache.join("kubernetes/current"));
-        named
-            .into_iter()
-            .chain(cached)
-            .find(|folder| folder.join("kubernetes").is_file() && folder.join("kwok").is_file())
+        std::env::var_os(BIN)
+            .map(PathBuf::from)
+            .or_else(|| cache().map(|cache| cache.join("kubernetes/current")))
+            .filter(|folder| folder.join("kubernetes").is_file() && folder.join("kwok").is_file())
             .map(|folder| Self(Layout::Built(folder)))
             .ok_or_else(|| Error::Missing {
                 tool: "A Kubernetes control plane",
