@@ -10,7 +10,10 @@ use serde_json::{Value, json};
 const LIMIT: Duration = Duration::from_mins(1);
 
 fn json_of(sandbox: &Sandbox, arguments: &str) -> Value {
-    let said = sandbox.plane.kubectl(arguments.split(' ').chain(["-o", "json"])).unwrap();
+    let said = sandbox
+        .plane
+        .kubectl(arguments.split(' ').chain(["-o", "json"]))
+        .unwrap();
     assert!(said.status.success(), "kubectl {arguments}: {}", said.stderr);
     serde_json::from_str(&said.stdout).unwrap()
 }
@@ -18,17 +21,36 @@ fn json_of(sandbox: &Sandbox, arguments: &str) -> Value {
 fn pod_targets(sandbox: &Sandbox) -> BTreeSet<String> {
     let pods = json_of(sandbox, "get pods -l app=nginx");
     let pods = pods["items"].as_array().unwrap();
-    let alive = pods.iter().filter(|pod| pod["metadata"]["deletionTimestamp"].is_null());
-    alive.map(|pod| format!("{}:80", pod["status"]["podIP"].as_str().unwrap_or("none"))).collect()
+    let alive = pods
+        .iter()
+        .filter(|pod| pod["metadata"]["deletionTimestamp"].is_null());
+    alive
+        .map(|pod| format!("{}:80", pod["status"]["podIP"].as_str().unwrap_or("none")))
+        .collect()
 }
 
 async fn condition(sandbox: &Sandbox, name: &str, reason: &str) -> Value {
-    wait_until(LIMIT, &format!("reason {reason} on {name}"), &Progress::silent(), async || {
-        let object = json_of(sandbox, &format!("get targetgroupbinding {name}"));
-        let conditions = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
-        let ready = conditions.into_iter().find(|condition| condition["type"] == "Ready").unwrap_or_default();
-        if ready["reason"] == reason { Ok(ready) } else { Err(Wait::not_yet(ready)) }
-    })
+    wait_until(
+        LIMIT,
+        &format!("reason {reason} on {name}"),
+        &Progress::silent(),
+        async || {
+            let object = json_of(sandbox, &format!("get targetgroupbinding {name}"));
+            let conditions = object["status"]["conditions"]
+                .as_array()
+                .cloned()
+                .unwrap_or_default();
+            let ready = conditions
+                .into_iter()
+                .find(|condition| condition["type"] == "Ready")
+                .unwrap_or_default();
+            if ready["reason"] == reason {
+                Ok(ready)
+            } else {
+                Err(Wait::not_yet(ready))
+            }
+        },
+    )
     .await
     .unwrap()
 }
@@ -43,29 +65,65 @@ async fn a_binding_follows_its_service_and_lets_go_of_everything_when_it_is_dele
     let group = &sandbox.tutorial.target_group;
     let registered = async || {
         let health = tests::target_health(&aws, group).await;
-        health.into_iter().filter(|(_, state)| state != "draining").map(|(key, _)| key).collect::<BTreeSet<_>>()
+        health
+            .into_iter()
+            .filter(|(_, state)| state != "draining")
+            .map(|(key, _)| key)
+            .collect::<BTreeSet<_>>()
     };
 
     elbow::apply(&sandbox.plane, "nginx", include_str!("../seed/nginx.yaml")).unwrap();
     elbow::apply(&sandbox.plane, "tgb", &sandbox.binding()).unwrap();
     for replicas in [1, 4, 1] {
         sandbox.scale(replicas).unwrap();
-        sandbox.registered(usize::try_from(replicas).unwrap()).await.unwrap();
-        assert_eq!(registered().await, pod_targets(&sandbox), "the targets are the pods, {replicas} of them");
+        sandbox
+            .registered(usize::try_from(replicas).unwrap())
+            .await
+            .unwrap();
+        assert_eq!(
+            registered().await,
+            pod_targets(&sandbox),
+            "the targets are the pods, {replicas} of them"
+        );
     }
     let ready = condition(&sandbox, "my-tgb-alb-ip", "Reconciled").await;
     assert_eq!(ready["status"], "True");
     let events = json_of(&sandbox, "get events");
     let about = |event: &&Value| event.to_string().contains("my-tgb-alb-ip");
-    assert!(events["items"].as_array().unwrap().iter().any(|event| about(&event)), "no event: {events}");
+    assert!(
+        events["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|event| about(&event)),
+        "no event: {events}"
+    );
 
     let listeners_before = sandbox.aws().target_groups().len();
-    elbow::done(sandbox.plane.kubectl(["delete", "targetgroupbinding", "my-tgb-alb-ip"]).unwrap()).unwrap();
+    elbow::done(
+        &sandbox
+            .plane
+            .kubectl(["delete", "targetgroupbinding", "my-tgb-alb-ip"])
+            .unwrap(),
+    )
+    .unwrap();
     sandbox.registered(0).await.unwrap();
-    assert_eq!(sandbox.aws().target_groups().len(), listeners_before, "nothing but targets is touched");
+    assert_eq!(
+        sandbox.aws().target_groups().len(),
+        listeners_before,
+        "nothing but targets is touched"
+    );
     let balancers = aws.describe_load_balancers().send().await.unwrap();
-    let arns: Vec<_> = balancers.load_balancers().iter().filter_map(|balancer| balancer.load_balancer_arn()).collect();
-    assert_eq!(arns, [sandbox.tutorial.load_balancer.as_str()], "the ALB is as somebody made it");
+    let arns: Vec<_> = balancers
+        .load_balancers()
+        .iter()
+        .filter_map(|balancer| balancer.load_balancer_arn())
+        .collect();
+    assert_eq!(
+        arns,
+        [sandbox.tutorial.load_balancer.as_str()],
+        "the ALB is as somebody made it"
+    );
 }
 
 #[tokio::test]
@@ -80,7 +138,13 @@ async fn a_mistake_is_told_on_the_object_and_in_the_answer_and_changes_nothing()
     let undeclared = good.replace("targetgroup/test-tg-ip/", "targetgroup/another/");
     elbow::apply(&sandbox.plane, "undeclared", &undeclared).unwrap();
     condition(&sandbox, "my-tgb-alb-ip", "TargetGroupNotDeclared").await;
-    elbow::done(sandbox.plane.kubectl(["delete", "targetgroupbinding", "my-tgb-alb-ip"]).unwrap()).unwrap();
+    elbow::done(
+        &sandbox
+            .plane
+            .kubectl(["delete", "targetgroupbinding", "my-tgb-alb-ip"])
+            .unwrap(),
+    )
+    .unwrap();
 
     let port = good.replace("port: 80", "port: 81");
     elbow::apply(&sandbox.plane, "port", &port).unwrap();
@@ -93,9 +157,14 @@ async fn a_mistake_is_told_on_the_object_and_in_the_answer_and_changes_nothing()
     sandbox.registered(1).await.unwrap();
     condition(&sandbox, "my-tgb-alb-ip", "Reconciled").await;
 
-    let without_mode = json!({"spec": {"account": "123456789012", "region": "cn-north-1", "vpcId": "vpc-0a1b2c3d"}});
+    let without_mode =
+        json!({"spec": {"account": "123456789012", "region": "cn-north-1", "vpcId": "vpc-0a1b2c3d"}});
     let put = reqwest::Method::PUT;
-    let (status, problem) = sandbox.server.try_call(put, "/v1/clusters/other", Some(&without_mode)).await.unwrap();
+    let (status, problem) = sandbox
+        .server
+        .try_call(put, "/v1/clusters/other", Some(&without_mode))
+        .await
+        .unwrap();
     assert!(status.is_client_error(), "{status}");
     assert!(problem.to_string().contains("mode"), "{problem}");
 }

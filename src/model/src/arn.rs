@@ -31,14 +31,29 @@ impl FromStr for TargetGroupArn {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        let invalid =
-            || Invalid::new("target group ARN", text, "`arn:PARTITION:elasticloadbalancing:REGION:ACCOUNT:targetgroup/NAME/ID`");
+        let invalid = || {
+            Invalid::new(
+                "target group ARN",
+                text,
+                "`arn:PARTITION:elasticloadbalancing:REGION:ACCOUNT:targetgroup/NAME/ID`",
+            )
+        };
         let parts: Vec<&str> = text.split(':').collect();
-        let ["arn", partition, "elasticloadbalancing", region, account, resource] = parts[..] else {
+        let [
+            "arn",
+            partition,
+            "elasticloadbalancing",
+            region,
+            account,
+            resource,
+        ] = parts[..]
+        else {
             return Err(invalid());
         };
         let resource: Vec<&str> = resource.split('/').collect();
-        let ["targetgroup", name, id] = resource[..] else { return Err(invalid()) };
+        let ["targetgroup", name, id] = resource[..] else {
+            return Err(invalid());
+        };
         let word = |part: &str, max| {
             (1..=max).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
         };
@@ -50,14 +65,26 @@ impl FromStr for TargetGroupArn {
             account: account.parse().map_err(|_| invalid())?,
             region: region.parse().map_err(|_| invalid())?,
         };
-        Ok(Self { shard, name: name.to_owned(), id: id.to_owned() })
+        Ok(Self {
+            shard,
+            name: name.to_owned(),
+            id: id.to_owned(),
+        })
     }
 }
 
 impl fmt::Display for TargetGroupArn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Shard { partition, account, region } = &self.shard;
-        write!(f, "arn:{partition}:elasticloadbalancing:{region}:{account}:targetgroup/{}/{}", self.name, self.id)
+        let Shard {
+            partition,
+            account,
+            region,
+        } = &self.shard;
+        write!(
+            f,
+            "arn:{partition}:elasticloadbalancing:{region}:{account}:targetgroup/{}/{}",
+            self.name, self.id
+        )
     }
 }
 
@@ -69,7 +96,8 @@ mod tests {
 
     #[test]
     fn an_arn_is_written_as_it_is_read_and_names_its_shard() {
-        let text = "arn:aws-cn:elasticloadbalancing:cn-north-1:123456789012:targetgroup/test-tg-ip/1ce5b7da835c9ffb";
+        let text =
+            "arn:aws-cn:elasticloadbalancing:cn-north-1:123456789012:targetgroup/test-tg-ip/1ce5b7da835c9ffb";
         let arn: TargetGroupArn = text.parse().unwrap();
         assert_eq!(arn.to_string(), text);
         assert_eq!(arn.name(), "test-tg-ip");

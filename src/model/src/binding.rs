@@ -26,7 +26,13 @@ impl FromStr for PortRef {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        let invalid = || Invalid::new("service port", text, "a port number 1-65535 or the name of a port of the Service");
+        let invalid = || {
+            Invalid::new(
+                "service port",
+                text,
+                "a port number 1-65535 or the name of a port of the Service",
+            )
+        };
         if text.bytes().all(|b| b.is_ascii_digit()) && !text.is_empty() {
             return match text.parse() {
                 Ok(0) | Err(_) => Err(invalid()),
@@ -34,8 +40,14 @@ impl FromStr for PortRef {
             };
         }
         let valid = (1..=63).contains(&text.len())
-            && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-        if valid { Ok(Self::Name(text.to_owned())) } else { Err(invalid()) }
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+        if valid {
+            Ok(Self::Name(text.to_owned()))
+        } else {
+            Err(invalid())
+        }
     }
 }
 
@@ -112,9 +124,14 @@ pub enum Origin {
 pub enum Lifecycle {
     Active,
     /// Deleted on purpose: its targets go at once. The row lives until they have gone.
-    Deleted { at: Timestamp },
+    Deleted {
+        at: Timestamp,
+    },
     /// Deleted together with too many others: one hold keeps them all until it is released or they return.
-    DeletionHeld { at: Timestamp, hold: HoldId },
+    DeletionHeld {
+        at: Timestamp,
+        hold: HoldId,
+    },
 }
 
 /// A binding with its place.

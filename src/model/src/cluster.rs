@@ -88,7 +88,11 @@ impl FromStr for VpcId {
             Some(hex) if matches!(hex.len(), 8 | 17 | 32) && hex.bytes().all(|b| b.is_ascii_hexdigit()) => {
                 Ok(Self(text.to_owned()))
             }
-            _ => Err(Invalid::new("VPC id", text, "`vpc-` and 8, 17 or 32 hexadecimal digits")),
+            _ => Err(Invalid::new(
+                "VPC id",
+                text,
+                "`vpc-` and 8, 17 or 32 hexadecimal digits",
+            )),
         }
     }
 }
@@ -107,7 +111,8 @@ mod tests {
 
     #[test]
     fn a_cluster_without_a_mode_is_refused() {
-        let spec = serde_json::json!({"account": "123456789012", "region": "us-east-1", "vpcId": "vpc-0a1b2c3d"});
+        let spec =
+            serde_json::json!({"account": "123456789012", "region": "us-east-1", "vpcId": "vpc-0a1b2c3d"});
         let error = serde_json::from_value::<ClusterSpec>(spec).unwrap_err();
         assert!(error.to_string().contains("mode"), "{error}");
     }

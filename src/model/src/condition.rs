@@ -100,11 +100,19 @@ pub struct Problem {
 
 impl Problem {
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, field: None, message: message.into() }
+        Self {
+            reason,
+            field: None,
+            message: message.into(),
+        }
     }
 
     pub fn at(reason: Reason, field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { reason, field: Some(field.into()), message: message.into() }
+        Self {
+            reason,
+            field: Some(field.into()),
+            message: message.into(),
+        }
     }
 }
 

@@ -27,7 +27,11 @@ impl FromStr for Name {
         if valid {
             Ok(Self(text.to_owned()))
         } else {
-            Err(Invalid::new("name", text, "1-63 lower-case letters, digits or '-', starting and ending with a letter or digit"))
+            Err(Invalid::new(
+                "name",
+                text,
+                "1-63 lower-case letters, digits or '-', starting and ending with a letter or digit",
+            ))
         }
     }
 }

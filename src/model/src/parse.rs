@@ -16,13 +16,21 @@ pub struct Invalid {
 impl Invalid {
     pub(crate) fn new(kind: &'static str, given: &str, expected: &'static str) -> Self {
         // A hostile value must not fill the answer or the log.
-        Self { kind, given: given.chars().take(200).collect(), expected }
+        Self {
+            kind,
+            given: given.chars().take(200).collect(),
+            expected,
+        }
     }
 }
 
 impl fmt::Display for Invalid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}` is not a valid {}: expected {}", self.given, self.kind, self.expected)
+        write!(
+            f,
+            "`{}` is not a valid {}: expected {}",
+            self.given, self.kind, self.expected
+        )
     }
 }
 

@@ -47,8 +47,13 @@ impl<'de> Deserialize<'de> for MarkKey {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         use serde::de::Error;
         let text = String::deserialize(deserializer)?;
-        let (id, port) = text.rsplit_once('|').ok_or_else(|| D::Error::custom("expected `id|port`"))?;
-        Ok(Self(TargetKey { id: id.parse().map_err(D::Error::custom)?, port: port.parse().map_err(D::Error::custom)? }))
+        let (id, port) = text
+            .rsplit_once('|')
+            .ok_or_else(|| D::Error::custom("expected `id|port`"))?;
+        Ok(Self(TargetKey {
+            id: id.parse().map_err(D::Error::custom)?,
+            port: port.parse().map_err(D::Error::custom)?,
+        }))
     }
 }
 
@@ -67,13 +72,23 @@ pub enum Observe {
 #[serde(tag = "step", rename_all = "camelCase")]
 pub enum Step {
     /// Present and wanted before we ever wrote: ours from now on. Ledger only.
-    Claim { targets: Vec<Addition> },
-    Register { targets: Vec<Addition> },
-    Deregister { targets: Vec<Subtraction> },
+    Claim {
+        targets: Vec<Addition>,
+    },
+    Register {
+        targets: Vec<Addition>,
+    },
+    Deregister {
+        targets: Vec<Subtraction>,
+    },
     /// Deregistered, and AWS was seen without it: the ledger lets it go. Ledger only.
-    Forget { targets: Vec<TargetKey> },
+    Forget {
+        targets: Vec<TargetKey>,
+    },
     /// A binding that let go of a target which others keep. Ledger only.
-    Unbind { targets: Vec<Addition> },
+    Unbind {
+        targets: Vec<Addition>,
+    },
 }
 
 impl Step {
@@ -171,13 +186,19 @@ impl HoldReason {
         match self {
             Self::HoldDown => "time: the absence must last for the hold-down; the endpoint's return ends it",
             Self::GuardWindow => "the cluster's answer to a relist, time, or an operator's release",
-            Self::LastTarget => "the cluster's answer to a relist, proof of the pod's end, or an operator's release",
-            Self::NotReadyFloor => "endpoints that become ready, proof of a pod's end, or an operator's release",
+            Self::LastTarget => {
+                "the cluster's answer to a relist, proof of the pod's end, or an operator's release"
+            }
+            Self::NotReadyFloor => {
+                "endpoints that become ready, proof of a pod's end, or an operator's release"
+            }
             Self::ClusterSilent => "the agent's return, or an operator's release",
             Self::MassUnbinding => "the bindings' return, or an operator's release",
             Self::ModeAddOnly => "setting the cluster's mode to `full`",
             Self::ModeObserve => "setting the cluster's mode to `add-only` or `full`",
-            Self::Restored => "an operator's release of the shard, once what AWS has was compared with what is stored",
+            Self::Restored => {
+                "an operator's release of the shard, once what AWS has was compared with what is stored"
+            }
             Self::NotObserved => "an answer of AWS to DescribeTargetGroups and DescribeTargetHealth",
             Self::Fencing => "time: the former writer's deadline and one call's timeout",
         }
@@ -187,7 +208,11 @@ impl HoldReason {
     pub fn is_releasable(self) -> bool {
         matches!(
             self,
-            Self::GuardWindow | Self::LastTarget | Self::NotReadyFloor | Self::ClusterSilent | Self::MassUnbinding
+            Self::GuardWindow
+                | Self::LastTarget
+                | Self::NotReadyFloor
+                | Self::ClusterSilent
+                | Self::MassUnbinding
         )
     }
 }

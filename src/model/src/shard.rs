@@ -43,7 +43,11 @@ impl FromStr for Partition {
         if valid {
             Ok(Self(text.to_owned()))
         } else {
-            Err(Invalid::new("partition", text, "an AWS partition such as `aws`, `aws-cn` or `aws-us-gov`"))
+            Err(Invalid::new(
+                "partition",
+                text,
+                "an AWS partition such as `aws`, `aws-cn` or `aws-us-gov`",
+            ))
         }
     }
 }
@@ -106,7 +110,11 @@ impl FromStr for Region {
         if valid {
             Ok(Self(text.to_owned()))
         } else {
-            Err(Invalid::new("region", text, "an AWS region code such as `eu-central-1`"))
+            Err(Invalid::new(
+                "region",
+                text,
+                "an AWS region code such as `eu-central-1`",
+            ))
         }
     }
 }
@@ -128,7 +136,11 @@ pub struct Shard {
 impl Shard {
     /// The shard of an account and region; the region says the partition.
     pub fn new(account: AccountId, region: Region) -> Self {
-        Self { partition: Partition::of(&region), account, region }
+        Self {
+            partition: Partition::of(&region),
+            account,
+            region,
+        }
     }
 }
 
@@ -138,10 +150,16 @@ impl FromStr for Shard {
     fn from_str(text: &str) -> Result<Self, Invalid> {
         let mut parts = text.split('/');
         match (parts.next(), parts.next(), parts.next(), parts.next()) {
-            (Some(partition), Some(account), Some(region), None) => {
-                Ok(Self { partition: partition.parse()?, account: account.parse()?, region: region.parse()? })
-            }
-            _ => Err(Invalid::new("shard", text, "`partition/account/region`, e.g. `aws/123456789012/eu-central-1`")),
+            (Some(partition), Some(account), Some(region), None) => Ok(Self {
+                partition: partition.parse()?,
+                account: account.parse()?,
+                region: region.parse()?,
+            }),
+            _ => Err(Invalid::new(
+                "shard",
+                text,
+                "`partition/account/region`, e.g. `aws/123456789012/eu-central-1`",
+            )),
         }
     }
 }
@@ -163,9 +181,12 @@ mod tests {
 
     #[test]
     fn a_region_names_its_partition() {
-        for (region, partition) in
-            [("cn-north-1", "aws-cn"), ("us-gov-west-1", "aws-us-gov"), ("us-east-1", "aws"), ("us-iso-east-1", "aws-iso")]
-        {
+        for (region, partition) in [
+            ("cn-north-1", "aws-cn"),
+            ("us-gov-west-1", "aws-us-gov"),
+            ("us-east-1", "aws"),
+            ("us-iso-east-1", "aws-iso"),
+        ] {
             let region: Region = region.parse().unwrap();
             assert_eq!(Partition::of(&region).as_str(), partition);
         }

@@ -51,7 +51,10 @@ pub struct Tombstone {
 pub enum Change<T> {
     /// The complete set, from a consistent list.
     Reset(Vec<T>),
-    Patch { upserted: Vec<T>, deleted: Vec<Tombstone> },
+    Patch {
+        upserted: Vec<T>,
+        deleted: Vec<Tombstone>,
+    },
 }
 
 /// An endpoint that left the union of its Service's slices, with what the agent could prove.
@@ -85,19 +88,40 @@ pub struct Confirm {
 pub enum Update {
     Sources(Change<Source>),
     /// `None`: the API server said that it does not exist.
-    Service { object: ObjectName, state: Option<Service> },
-    Slices { service: ObjectName, change: Change<EndpointSlice> },
-    Departures { service: ObjectName, vanished: Vec<Vanished> },
+    Service {
+        object: ObjectName,
+        state: Option<Service>,
+    },
+    Slices {
+        service: ObjectName,
+        change: Change<EndpointSlice>,
+    },
+    Departures {
+        service: ObjectName,
+        vanished: Vec<Vanished>,
+    },
     Confirm(Confirm),
 }
 
 /// Anything an agent says after its Hello.
 #[derive(Clone, Debug, PartialEq)]
-#[expect(clippy::large_enum_variant, reason = "nearly every statement is an update, and they are moved, not stored")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every statement is an update, and they are moved, not stored"
+)]
 pub enum Statement {
-    Update { revision: u64, update: Update },
-    WriteBackResult { id: u64, error: Option<String> },
+    Update {
+        revision: u64,
+        update: Update,
+    },
+    WriteBackResult {
+        id: u64,
+        error: Option<String>,
+    },
     Heartbeat,
     /// The agent can no longer see a kind; what it stated of it stays as it is.
-    Unsynced { kind: String, reason: String },
+    Unsynced {
+        kind: String,
+        reason: String,
+    },
 }

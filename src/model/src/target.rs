@@ -36,7 +36,11 @@ impl FromStr for TargetType {
             "instance" => Ok(Self::Instance),
             "lambda" => Ok(Self::Lambda),
             "alb" => Ok(Self::Alb),
-            _ => Err(Invalid::new("target type", text, "`ip`, `instance`, `lambda` or `alb`")),
+            _ => Err(Invalid::new(
+                "target type",
+                text,
+                "`ip`, `instance`, `lambda` or `alb`",
+            )),
         }
     }
 }
@@ -57,7 +61,11 @@ impl FromStr for TargetId {
             return Ok(Self::Ip(address));
         }
         if text.is_empty() || text.len() > 2048 || text.chars().any(char::is_whitespace) {
-            return Err(Invalid::new("target id", text, "an IP address, an instance id or an ARN"));
+            return Err(Invalid::new(
+                "target id",
+                text,
+                "an IP address, an instance id or an ARN",
+            ));
         }
         Ok(Self::Named(text.to_owned()))
     }
@@ -83,7 +91,10 @@ pub struct TargetKey {
 
 impl TargetKey {
     pub fn ip(address: IpAddr, port: u16) -> Self {
-        Self { id: TargetId::Ip(address), port }
+        Self {
+            id: TargetId::Ip(address),
+            port,
+        }
     }
 }
 
@@ -116,7 +127,11 @@ impl fmt::Display for Zone {
 
 impl From<&str> for Zone {
     fn from(text: &str) -> Self {
-        if text == "all" { Self::All } else { Self::Named(text.to_owned()) }
+        if text == "all" {
+            Self::All
+        } else {
+            Self::Named(text.to_owned())
+        }
     }
 }
 
@@ -163,7 +178,10 @@ impl ObservedTarget {
     /// Whether AWS counts it as registered: a draining target was deregistered, and `Target.NotRegistered` says itself.
     pub fn is_registered(&self) -> bool {
         !matches!(self.state, HealthState::Draining)
-            && !matches!(self.reason.as_deref(), Some("Target.NotRegistered" | "Target.DeregistrationInProgress"))
+            && !matches!(
+                self.reason.as_deref(),
+                Some("Target.NotRegistered" | "Target.DeregistrationInProgress")
+            )
     }
 }
 
@@ -173,9 +191,22 @@ mod tests {
 
     #[test]
     fn a_key_is_written_like_a_socket_address() {
-        assert_eq!(TargetKey::ip("10.0.0.1".parse().unwrap(), 80).to_string(), "10.0.0.1:80");
-        assert_eq!(TargetKey::ip("fd00::1".parse().unwrap(), 80).to_string(), "[fd00::1]:80");
-        assert_eq!(TargetKey { id: "i-0abc".parse().unwrap(), port: 30001 }.to_string(), "i-0abc:30001");
+        assert_eq!(
+            TargetKey::ip("10.0.0.1".parse().unwrap(), 80).to_string(),
+            "10.0.0.1:80"
+        );
+        assert_eq!(
+            TargetKey::ip("fd00::1".parse().unwrap(), 80).to_string(),
+            "[fd00::1]:80"
+        );
+        assert_eq!(
+            TargetKey {
+                id: "i-0abc".parse().unwrap(),
+                port: 30001
+            }
+            .to_string(),
+            "i-0abc:30001"
+        );
     }
 
     #[test]

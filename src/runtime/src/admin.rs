@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fmt::Write,
-    sync::{Arc, RwLock, PoisonError},
+    sync::{Arc, PoisonError, RwLock},
 };
 
 use axum::{Router, extract::State, http::StatusCode, response::IntoResponse, routing::get};
@@ -18,13 +18,20 @@ pub struct Readiness(Arc<RwLock<BTreeMap<&'static str, bool>>>);
 impl Readiness {
     /// States whether `name` is ready. A name counts from its first mention.
     pub fn set(&self, name: &'static str, ready: bool) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(name, ready);
+        self.0
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(name, ready);
     }
 
     /// The names that are not ready; empty: ready.
     pub fn missing(&self) -> Vec<&'static str> {
         let names = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        names.iter().filter(|(_, ready)| !**ready).map(|(name, _)| *name).collect()
+        names
+            .iter()
+            .filter(|(_, ready)| !**ready)
+            .map(|(name, _)| *name)
+            .collect()
     }
 }
 
@@ -70,8 +77,10 @@ async fn metrics(State(admin): State<Admin>) -> impl IntoResponse {
             let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
             (StatusCode::OK, [("content-type", kind)], body)
         }
-        Err(error) => {
-            (StatusCode::INTERNAL_SERVER_ERROR, [("content-type", "text/plain; charset=utf-8")], error.to_string())
-        }
+        Err(error) => (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            [("content-type", "text/plain; charset=utf-8")],
+            error.to_string(),
+        ),
     }
 }

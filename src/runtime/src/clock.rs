@@ -27,7 +27,10 @@ impl Clock {
 
     pub fn now(&self) -> Timestamp {
         match &self.0 {
-            #[expect(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "the one place that reads the wall clock"
+            )]
             Source::Real => Timestamp::now(),
             Source::Mock(mock) => mock.now(),
         }

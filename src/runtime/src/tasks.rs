@@ -32,14 +32,22 @@ impl Default for Tasks {
 impl Tasks {
     pub fn new() -> Self {
         let hard = CancellationToken::new();
-        Self { tracker: TaskTracker::new(), soft: hard.child_token(), hard, failed: CancellationToken::new() }
+        Self {
+            tracker: TaskTracker::new(),
+            soft: hard.child_token(),
+            hard,
+            failed: CancellationToken::new(),
+        }
     }
 
     /// Runs `future` until it ends or the hard stop cuts it.
     pub fn spawn(&self, kind: Kind, name: &'static str, future: impl Future<Output = ()> + Send + 'static) {
         let tasks = self.clone();
         let supervised = async move {
-            let ended = tasks.hard.run_until_cancelled(AssertUnwindSafe(future).catch_unwind()).await;
+            let ended = tasks
+                .hard
+                .run_until_cancelled(AssertUnwindSafe(future).catch_unwind())
+                .await;
             let panicked = matches!(ended, Some(Err(_)));
             if panicked {
                 // The panic hook has printed where and why.

@@ -133,7 +133,8 @@ impl Sandbox {
         self.show_binding()?;
         say("\n4. kubectl delete targetgroupbinding my-tgb-alb-ip");
         elbow::done(
-            self.plane
+            &self
+                .plane
                 .kubectl(["delete", "targetgroupbinding", "my-tgb-alb-ip"])?,
         )?;
         self.show(0).await?;
@@ -152,7 +153,8 @@ impl Sandbox {
     pub fn scale(&self, replicas: u32) -> Result<()> {
         let replicas = format!("--replicas={replicas}");
         elbow::done(
-            self.plane
+            &self
+                .plane
                 .kubectl(["scale", "deployment", "nginx-deployment", &replicas])?,
         )
     }
@@ -199,7 +201,7 @@ impl Sandbox {
         for line in table.stdout.lines() {
             say(&format!("   {line}"));
         }
-        elbow::done(table)
+        elbow::done(&table)
     }
 
     fn explain(&self) {

@@ -292,18 +292,18 @@ pub fn install(plane: &ControlPlane) -> Result<()> {
         "crd/targetgroupbindings.elbv2.k8s.aws",
         "--timeout=60s",
     ];
-    done(plane.kubectl(established)?)
+    done(&plane.kubectl(established)?)
 }
 
 /// `kubectl apply` of a manifest.
 pub fn apply(plane: &ControlPlane, name: &str, manifest: &str) -> Result<()> {
     let file = plane.folder().join(format!("{name}.yaml"));
     write(&file, manifest)?;
-    done(plane.kubectl(["apply".as_ref(), "-f".as_ref(), file.as_os_str()])?)
+    done(&plane.kubectl(["apply".as_ref(), "-f".as_ref(), file.as_os_str()])?)
 }
 
 /// Nothing, or what kubectl said went wrong.
-pub fn done(said: crate::kubernetes::Kubectl) -> Result<()> {
+pub fn done(said: &crate::kubernetes::Kubectl) -> Result<()> {
     if said.status.success() {
         Ok(())
     } else {

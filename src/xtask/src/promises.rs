@@ -12,7 +12,30 @@ struct Promise {
 }
 
 /// Every promise whose protection has a switch (`model::sabotage`).
-const PROMISES: [Promise; 0] = [];
+const PROMISES: [Promise; 8] = [
+    planner("S1"),
+    planner("S3"),
+    planner("S7"),
+    planner("S10"),
+    planner("S12"),
+    planner("S20"),
+    Promise {
+        name: "S4",
+        tests: &["--package", "wire", "--test", "strict"],
+    },
+    Promise {
+        name: "S5",
+        tests: &["--package", "agent", "--test", "index"],
+    },
+];
+
+/// Promises that random histories of a cluster are judged by.
+const fn planner(name: &'static str) -> Promise {
+    Promise {
+        name,
+        tests: &["--package", "planner", "--test", "planner"],
+    }
+}
 
 pub(crate) fn run(only: Option<&str>) -> Result<()> {
     let chosen: Vec<_> = PROMISES
