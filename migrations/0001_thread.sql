@@ -1,6 +1,9 @@
+-- Every timestamp is Postgres's own clock. Specs and facts are JSONB, validated by the types of `model`; whatever a loop
+-- looks up has a column and an index.
+
 -- Who may call. Tokens are stored as SHA-256 and shown once.
 create table tokens (
-    hash        bytea primary key,
+    hash        bytea primary key check (octet_length(hash) = 32),
     name        text not null,
     -- null: a person's or portal's token with the role; else: the agent token of that cluster.
     cluster_id  uuid,
@@ -8,8 +11,9 @@ create table tokens (
     created_at  timestamptz not null default now(),
     check ((role = 'agent') = (cluster_id is not null))
 );
+create index tokens_cluster on tokens (cluster_id);
 
--- One row: what tells that the database is the one we knew (see "Restored from a backup" in src/store).
+-- One row: what tells that the database is the one we knew (`src/store/src/identity.rs`).
 create table installation (
     singleton   bool primary key default true check (singleton),
     id          uuid not null default gen_random_uuid(),
@@ -25,12 +29,13 @@ create table shards (
     -- The replica that holds the lease; null: nobody.
     holder      text,
     epoch       bigint not null default 0,
-    deadline    timestamptz not null default '-infinity',
-    -- The deadline of the holder before: what it sent may still arrive.
-    former_deadline timestamptz not null default '-infinity',
+    -- null: never leased. A lease that is past its deadline is nobody's.
+    deadline    timestamptz,
+    -- The deadline of the holder before: until then what it sent may still arrive.
+    former_deadline timestamptz,
     -- When it was noticed that the database went back in time; removals wait until an operator releases the shard.
     restored_at timestamptz
-);
+) with (fillfactor = 50);
 
 create table clusters (
     id          uuid primary key default gen_random_uuid(),
@@ -49,36 +54,43 @@ create table clusters (
     -- What the agent says it cannot see: kind → reason.
     unsynced    jsonb not null default '{}',
     created_at  timestamptz not null default now()
-);
+) with (fillfactor = 50);
 alter table tokens add foreign key (cluster_id) references clusters on delete cascade;
 
 create table target_groups (
     name        text primary key,
     arn         text not null unique,
     shard       text not null references shards,
+    -- The name in AWS, as the ARN has it.
+    aws_name    text not null,
     spec        jsonb not null,
     version     bigint not null default 1,
     created_at  timestamptz not null default now()
 );
+create index target_groups_aws_name on target_groups (shard, aws_name);
 
 -- Holds that outlive a plan or that an operator may release.
 create table holds (
     id          uuid primary key default gen_random_uuid(),
     shard       text not null references shards,
-    -- null: the hold is a cluster's (mass unbinding).
+    -- One of the two: a hold of one group, or of a cluster (mass unbinding).
     target_group_arn text,
     cluster_id  uuid references clusters on delete cascade,
     reason      text not null,
-    removals    jsonb not null default '[]',
-    bindings    uuid[] not null default '{}',
+    -- `model::plan::Hold`.
+    body        jsonb not null,
     since       timestamptz not null default now(),
     released_at timestamptz,
     released_by text,
-    -- When it ended by itself.
-    ended_at    timestamptz
+    -- When it ended, released or not.
+    ended_at    timestamptz,
+    check ((target_group_arn is null) <> (cluster_id is null)),
+    check (released_at is null or ended_at is not null)
 );
-create index holds_open on holds (shard, target_group_arn) where ended_at is null;
-create index holds_cluster on holds (cluster_id) where ended_at is null;
+create unique index holds_open on holds (target_group_arn, reason) where ended_at is null and cluster_id is null;
+create unique index holds_cluster on holds (cluster_id, reason) where ended_at is null and target_group_arn is null;
+create index holds_released on holds (target_group_arn, released_at) where released_at is not null;
+create index holds_ended on holds (target_group_arn, ended_at) where ended_at is not null;
 
 create table bindings (
     id          uuid primary key default gen_random_uuid(),
@@ -94,65 +106,90 @@ create table bindings (
     source      jsonb not null,
     spec        jsonb,
     problem     jsonb,
-    -- Real columns of `spec` for the loops.
+    -- Columns of `spec` for the loops.
     target_group_arn text,
     service     text,
     deleted_at  timestamptz,
     hold_id     uuid references holds,
     version     bigint not null default 1,
-    created_at  timestamptz not null default now()
+    created_at  timestamptz not null default now(),
+    check ((origin = 'object') = (object_uid is not null)),
+    check ((origin = 'object') = (resource_version is not null)),
+    check ((spec is null) = (target_group_arn is null)),
+    check ((spec is null) = (service is null)),
+    check (hold_id is null or deleted_at is not null)
 );
 -- A name can be taken again while the binding that had it before is still letting go of its targets.
 create unique index bindings_name on bindings (cluster_id, namespace, name, origin) where deleted_at is null;
+create index bindings_object on bindings (cluster_id, namespace, name);
 create index bindings_target_group on bindings (target_group_arn);
 create index bindings_service on bindings (cluster_id, namespace, service);
+create index bindings_hold on bindings (hold_id) where hold_id is not null;
 
+-- Object bindings that were taken away of late, for the rule on many at once. The binding itself may be gone already.
+create table unbindings (
+    binding_id  uuid primary key,
+    cluster_id  uuid not null references clusters on delete cascade,
+    bound_since timestamptz not null,
+    at          timestamptz not null default now()
+);
+create index unbindings_window on unbindings (cluster_id, at);
+
+-- The services that bindings refer to: what a cluster is asked about. A row comes with the first binding and goes, with
+-- all its facts, with the last.
 create table services (
     cluster_id  uuid not null references clusters on delete cascade,
     namespace   text not null,
     name        text not null,
+    -- A service that is forgotten and wanted again has another token: the agent must state it anew.
+    token       bigint generated always as identity,
     -- null with known = true: the cluster said that it does not exist.
     known       bool not null default false,
     body        jsonb,
+    -- A complete set of slices was stored.
     slices_known bool not null default false,
     confirmed_at timestamptz,
     primary key (cluster_id, namespace, name)
 );
 
 create table endpoint_slices (
-    cluster_id  uuid not null references clusters on delete cascade,
+    cluster_id  uuid not null,
     namespace   text not null,
     name        text not null,
     service     text not null,
     uid         uuid not null,
     resource_version bigint not null,
     body        jsonb not null,
-    primary key (cluster_id, namespace, name)
+    primary key (cluster_id, namespace, name),
+    foreign key (cluster_id, namespace, service) references services on delete cascade
 );
 create index endpoint_slices_service on endpoint_slices (cluster_id, namespace, service);
 
--- Endpoints that vanished, while the ledger still has their targets.
+-- Endpoints that vanished, while the ledger may still have their targets.
 create table departures (
-    cluster_id  uuid not null references clusters on delete cascade,
+    cluster_id  uuid not null,
     namespace   text not null,
     service     text not null,
     address     text not null,
     pod_uid     uuid,
     pod         jsonb,
-    evidence    text not null,
+    -- As `model::fact::Evidence`, weakest first: evidence is strengthened and never weakened.
+    evidence    smallint not null check (evidence between 0 and 3),
     at          timestamptz not null default now(),
-    unique nulls not distinct (cluster_id, namespace, service, address, pod_uid)
+    unique nulls not distinct (cluster_id, namespace, service, address, pod_uid),
+    foreign key (cluster_id, namespace, service) references services on delete cascade
 );
 
 -- Consistent reads that the service wants of a cluster.
 create table relists (
-    id          bigint generated always as identity primary key,
-    cluster_id  uuid not null references clusters on delete cascade,
+    id          bigint generated by default as identity primary key,
+    cluster_id  uuid not null,
     namespace   text not null,
     service     text not null,
     pods        jsonb not null default '[]',
     requested_at timestamptz not null default now(),
-    unique (cluster_id, namespace, service)
+    unique (cluster_id, namespace, service),
+    foreign key (cluster_id, namespace, service) references services on delete cascade
 );
 
 -- The targets that are ours. Only what stands here is ever deregistered.
@@ -163,6 +200,8 @@ create table ledger_targets (
     shard       text not null references shards,
     zone        text,
     state       text not null check (state in ('registering', 'registered', 'deregistering', 'deregistered')),
+    -- The state before the intent, for a call that surely was not applied; null: the target was not ours.
+    former_state text check (former_state in ('registering', 'registered', 'deregistering', 'deregistered')),
     claimed     bool not null,
     bindings    uuid[] not null,
     pod         jsonb,
@@ -173,7 +212,7 @@ create table ledger_targets (
     unwanted_since timestamptz,
     primary key (target_group_arn, target_id, port)
 );
-create index ledger_targets_shard on ledger_targets (shard);
+create index ledger_targets_shard on ledger_targets (shard, target_group_arn);
 
 -- Removals of the recent past, for the sliding window.
 create table ledger_removals (
@@ -187,7 +226,7 @@ create table ledger_removals (
 );
 create index ledger_removals_window on ledger_removals (target_group_arn, at);
 
--- What AWS said last, written when it changed.
+-- What AWS said last, written when it changed. `facts` and `targets` are `model::Observed` without its time.
 create table observations (
     target_group_arn text primary key,
     shard       text not null references shards,
@@ -203,21 +242,28 @@ create table plans (
     shard       text not null,
     epoch       bigint not null,
     body        jsonb not null,
+    -- One entry per settled call.
     outcome     jsonb,
     at          timestamptz not null default now()
 );
-create index plans_target_group on plans (target_group_arn, at desc);
+create index plans_target_group on plans (target_group_arn, at desc, id desc);
 
 create table statuses (
     binding_id  uuid primary key references bindings on delete cascade,
     cluster_id  uuid not null references clusters on delete cascade,
     body        jsonb not null,
-    -- Rises with every change of any status: the agent's stream sends what is above the last it sent.
+    -- Rises with every change of a status of the cluster: the agent's stream sends what is above the last it sent.
     version     bigint not null,
     changed_at  timestamptz not null default now()
 );
-create sequence status_versions;
 create index statuses_cluster on statuses (cluster_id, version);
+
+-- The highest version of each cluster's statuses. The row's lock makes the order of versions the order of commits, so
+-- that a reader never passes over one that commits late.
+create table status_versions (
+    cluster_id  uuid primary key references clusters on delete cascade,
+    version     bigint not null
+) with (fillfactor = 50);
 
 create table audit (
     id          bigint generated always as identity primary key,

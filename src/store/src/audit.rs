@@ -1,0 +1,71 @@
+//! Who changed what: a row in the transaction of every write that a person or portal asked for.
+
+use jiff::Timestamp;
+use jiff_sqlx::Timestamp as SqlTimestamp;
+use serde_json::Value;
+use sqlx::PgConnection;
+
+use crate::{Op, Result, Store, row};
+
+/// One write.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AuditEntry {
+    pub id: i64,
+    pub at: Timestamp,
+    /// The name of the caller's token.
+    pub actor: String,
+    /// `cluster.put`, `hold.release`, …
+    pub action: String,
+    pub object: String,
+    pub before: Option<Value>,
+    pub after: Option<Value>,
+}
+
+impl Store {
+    /// Newest first; `before` = the id of the last entry of the page before.
+    pub async fn audit(&self, before: Option<i64>, limit: u32) -> Result<Vec<AuditEntry>> {
+        let query = sqlx::query!(
+            r#"
+            select id, at as "at: SqlTimestamp", actor, action, object, before, after from audit
+            where $1::bigint is null or id < $1
+            order by id desc limit $2
+            "#,
+            before,
+            row::limit(limit),
+        );
+        let rows = self.read(Op::Query, query.fetch_all(&self.pool)).await?;
+        Ok(rows
+            .into_iter()
+            .map(|row| AuditEntry {
+                id: row.id,
+                at: row.at.to_jiff(),
+                actor: row.actor,
+                action: row.action,
+                object: row.object,
+                before: row.before,
+                after: row.after,
+            })
+            .collect())
+    }
+}
+
+pub(crate) async fn append(
+    connection: &mut PgConnection,
+    actor: &str,
+    action: &str,
+    object: &str,
+    before: Option<Value>,
+    after: Option<Value>,
+) -> Result<()> {
+    sqlx::query!(
+        "insert into audit (actor, action, object, before, after) values ($1, $2, $3, $4, $5)",
+        actor,
+        action,
+        object,
+        before,
+        after,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}

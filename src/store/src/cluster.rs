@@ -1,0 +1,261 @@
+//! Registered clusters.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use jiff_sqlx::Timestamp as SqlTimestamp;
+use model::{
+    ClusterId, Name, Shard,
+    cluster::{Cluster, ClusterSpec},
+};
+use serde_json::Value;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::{
+    Error, Op, Put, Result, Store, audit, lease,
+    row::{self, Row, to_json},
+    version, wake,
+};
+
+/// A cluster with what is known of its agent's stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterState {
+    pub cluster: Cluster,
+    /// The epoch of the newest stream; 0: there was none.
+    pub epoch: u64,
+    /// Which agent has the newest stream.
+    pub instance: Option<String>,
+    /// UID of kube-system.
+    pub cluster_uid: Option<String>,
+    /// When the agent was last heard of.
+    pub seen_at: Option<Timestamp>,
+    /// When the first complete list of its objects was stored.
+    pub sources_synced_at: Option<Timestamp>,
+    /// What the agent says it cannot see: kind → reason.
+    pub unsynced: BTreeMap<String, String>,
+    pub created_at: Timestamp,
+}
+
+struct ClusterRow {
+    id: Uuid,
+    name: String,
+    spec: Value,
+    version: i64,
+    epoch: i64,
+    agent_instance: Option<String>,
+    cluster_uid: Option<String>,
+    seen_at: Option<SqlTimestamp>,
+    sources_synced_at: Option<SqlTimestamp>,
+    unsynced: Value,
+    created_at: SqlTimestamp,
+}
+
+impl TryFrom<ClusterRow> for ClusterState {
+    type Error = Error;
+
+    fn try_from(row: ClusterRow) -> Result<Self> {
+        let at = Row::new("clusters", &row.name);
+        Ok(Self {
+            cluster: Cluster {
+                id: ClusterId(row.id),
+                name: at.text("name", &row.name)?,
+                spec: at.json("spec", row.spec)?,
+                version: row.version,
+            },
+            epoch: at.number("epoch", row.epoch)?,
+            instance: row.agent_instance,
+            cluster_uid: row.cluster_uid,
+            seen_at: row.seen_at.map(SqlTimestamp::to_jiff),
+            sources_synced_at: row.sources_synced_at.map(SqlTimestamp::to_jiff),
+            unsynced: at.json("unsynced", row.unsynced)?,
+            created_at: row.created_at.to_jiff(),
+        })
+    }
+}
+
+impl Store {
+    /// Registers a cluster or changes it. Its account and region are what everything of it is filed under, and stay.
+    pub async fn put_cluster(
+        &self,
+        actor: &str,
+        name: &Name,
+        spec: &ClusterSpec,
+        expected: Option<i64>,
+    ) -> Result<Put<Cluster>> {
+        self.transaction(Op::Declare, async |tx| {
+            let stored = for_update(tx, name).await?;
+            version::check(expected, stored.as_ref().map(|cluster| cluster.version))?;
+            let shard = spec.shard();
+            match stored {
+                None => {
+                    lease::ensure_shard(tx, &shard).await?;
+                    let cluster = insert(tx, name, spec, &shard).await?;
+                    audit::append(tx, actor, "cluster.put", name.as_str(), None, Some(to_json(spec))).await?;
+                    Ok(Put::Created(cluster))
+                }
+                Some(cluster) if cluster.spec == *spec => Ok(Put::Unchanged(cluster)),
+                Some(cluster) if cluster.spec.shard() != shard => Err(Error::Constraint(format!(
+                    "cluster `{name}` is in {} and cannot move to {shard}: register it by another name",
+                    cluster.spec.shard()
+                ))),
+                Some(mut cluster) => {
+                    let before = to_json(&cluster.spec);
+                    sqlx::query!(
+                        "update clusters set spec = $2, version = version + 1 where id = $1",
+                        cluster.id.0,
+                        to_json(spec),
+                    )
+                    .execute(&mut *tx)
+                    .await?;
+                    cluster.version += 1;
+                    cluster.spec = spec.clone();
+                    audit::append(
+                        tx,
+                        actor,
+                        "cluster.put",
+                        name.as_str(),
+                        Some(before),
+                        Some(to_json(spec)),
+                    )
+                    .await?;
+                    wake::groups_of_cluster(tx, cluster.id).await?;
+                    wake::cluster(tx, cluster.id).await?;
+                    Ok(Put::Updated(cluster))
+                }
+            }
+        })
+        .await
+    }
+
+    pub async fn cluster(&self, name: &Name) -> Result<Option<ClusterState>> {
+        let query = sqlx::query_as!(
+            ClusterRow,
+            r#"
+            select id, name, spec, version, epoch, agent_instance, cluster_uid, seen_at as "seen_at: SqlTimestamp",
+                sources_synced_at as "sources_synced_at: SqlTimestamp", unsynced, created_at as "created_at: SqlTimestamp"
+            from clusters where name = $1
+            "#,
+            name.as_str(),
+        );
+        self.read(Op::Query, query.fetch_optional(&self.pool))
+            .await?
+            .map(TryInto::try_into)
+            .transpose()
+    }
+
+    pub async fn cluster_by_id(&self, id: ClusterId) -> Result<Option<ClusterState>> {
+        let query = sqlx::query_as!(
+            ClusterRow,
+            r#"
+            select id, name, spec, version, epoch, agent_instance, cluster_uid, seen_at as "seen_at: SqlTimestamp",
+                sources_synced_at as "sources_synced_at: SqlTimestamp", unsynced, created_at as "created_at: SqlTimestamp"
+            from clusters where id = $1
+            "#,
+            id.0,
+        );
+        self.read(Op::Query, query.fetch_optional(&self.pool))
+            .await?
+            .map(TryInto::try_into)
+            .transpose()
+    }
+
+    /// By name; `after` = the last name of the page before.
+    pub async fn clusters(&self, after: Option<&Name>, limit: u32) -> Result<Vec<ClusterState>> {
+        let query = sqlx::query_as!(
+            ClusterRow,
+            r#"
+            select id, name, spec, version, epoch, agent_instance, cluster_uid, seen_at as "seen_at: SqlTimestamp",
+                sources_synced_at as "sources_synced_at: SqlTimestamp", unsynced, created_at as "created_at: SqlTimestamp"
+            from clusters where $1::text is null or name > $1
+            order by name limit $2
+            "#,
+            after.map(Name::as_str),
+            row::limit(limit),
+        );
+        self.read(Op::Query, query.fetch_all(&self.pool))
+            .await?
+            .into_iter()
+            .map(TryInto::try_into)
+            .collect()
+    }
+
+    /// Forgets a cluster that has nothing left: no binding, and so no target of ours.
+    pub async fn delete_cluster(&self, actor: &str, name: &Name, expected: Option<i64>) -> Result<()> {
+        self.transaction(Op::Declare, async |tx| {
+            let Some(cluster) = for_update(tx, name).await? else { return Err(Error::not_found("cluster", name)) };
+            version::check(expected, Some(cluster.version))?;
+            let left = sqlx::query!(
+                r#"
+                select count(*) filter (where deleted_at is null) as "active!",
+                    count(*) filter (where deleted_at is not null) as "leaving!"
+                from bindings where cluster_id = $1
+                "#,
+                cluster.id.0,
+            )
+            .fetch_one(&mut *tx)
+            .await?;
+            if left.active + left.leaving > 0 {
+                return Err(Error::Constraint(format!(
+                    "cluster `{name}` still has {} bindings, and {} deleted ones whose targets are still registered: delete \
+                     the bindings and wait until their targets are gone",
+                    left.active, left.leaving
+                )));
+            }
+            sqlx::query!("delete from clusters where id = $1", cluster.id.0).execute(&mut *tx).await?;
+            audit::append(tx, actor, "cluster.delete", name.as_str(), Some(to_json(&cluster.spec)), None).await?;
+            wake::cluster(tx, cluster.id).await
+        })
+        .await
+    }
+}
+
+async fn for_update(connection: &mut PgConnection, name: &Name) -> Result<Option<Cluster>> {
+    let row = sqlx::query!(
+        "select id, spec, version from clusters where name = $1 for update",
+        name.as_str()
+    )
+    .fetch_optional(connection)
+    .await?;
+    row.map(|row| {
+        let spec = Row::new("clusters", name).json("spec", row.spec)?;
+        Ok(Cluster {
+            id: ClusterId(row.id),
+            name: name.clone(),
+            spec,
+            version: row.version,
+        })
+    })
+    .transpose()
+}
+
+async fn insert(
+    connection: &mut PgConnection,
+    name: &Name,
+    spec: &ClusterSpec,
+    shard: &Shard,
+) -> Result<Cluster> {
+    let row = sqlx::query!(
+        "insert into clusters (name, shard, spec) values ($1, $2, $3) returning id, version",
+        name.as_str(),
+        shard.to_string(),
+        to_json(spec),
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok(Cluster {
+        id: ClusterId(row.id),
+        name: name.clone(),
+        spec: spec.clone(),
+        version: row.version,
+    })
+}
+
+/// Takes the lock under which everything that a cluster states is written, one transaction after the other.
+pub(crate) async fn lock(connection: &mut PgConnection, id: ClusterId) -> Result<()> {
+    sqlx::query_scalar!("select id from clusters where id = $1 for no key update", id.0)
+        .fetch_optional(connection)
+        .await?
+        .map(drop)
+        .ok_or_else(|| Error::not_found("cluster", id))
+}

@@ -1,0 +1,200 @@
+//! Bindings that were declared by API. Their deletion is always meant: the rule on many at once is for objects.
+
+use model::{
+    BindingId, ClusterId,
+    binding::{Binding, BindingSpec, Lifecycle, Origin},
+    fact::ObjectName,
+};
+use serde_json::Value;
+use sqlx::PgConnection;
+
+use crate::{
+    Error, Op, Put, Result, Store, audit, cluster, ingest,
+    row::{Row, to_json},
+    version, wake,
+};
+
+impl Store {
+    /// Declares a binding or changes it. Its target group stays.
+    pub async fn put_binding(
+        &self,
+        actor: &str,
+        cluster: ClusterId,
+        object: &ObjectName,
+        source: &Value,
+        spec: &BindingSpec,
+        expected: Option<i64>,
+    ) -> Result<Put<Binding>> {
+        self.transaction(Op::Declare, async |tx| {
+            cluster::lock(tx, cluster).await?;
+            let stored = active(tx, cluster, object).await?;
+            version::check(expected, stored.as_ref().map(|binding| binding.version))?;
+            let (before, put) = match stored {
+                None => (None, Put::Created(insert(tx, cluster, object, source, spec).await?)),
+                Some(binding) => match &binding.spec {
+                    Some(before) if before == spec => return Ok(Put::Unchanged(binding)),
+                    Some(before) if before.target_group != spec.target_group => {
+                        return Err(Error::Constraint(format!(
+                            "binding `{object}` is to {} and cannot become one to another target group: delete it and \
+                             declare it anew",
+                            before.target_group
+                        )));
+                    }
+                    before => (before.as_ref().map(to_json), Put::Updated(update(tx, &binding, source, spec).await?)),
+                },
+            };
+            audit::append(tx, actor, "binding.put", &object.to_string(), before, Some(to_json(spec))).await?;
+            wake::group(tx, &spec.target_group).await?;
+            ingest::sync_services(tx, cluster).await?;
+            wake::cluster(tx, cluster).await?;
+            Ok(put)
+        })
+        .await
+    }
+
+    /// Deletes a binding: its targets go at once, and its row with the last of them.
+    pub async fn delete_binding(
+        &self,
+        actor: &str,
+        cluster: ClusterId,
+        object: &ObjectName,
+        expected: Option<i64>,
+    ) -> Result<()> {
+        self.transaction(Op::Declare, async |tx| {
+            cluster::lock(tx, cluster).await?;
+            let Some(binding) = active(tx, cluster, object).await? else {
+                return Err(Error::not_found("binding", object));
+            };
+            version::check(expected, Some(binding.version))?;
+            sqlx::query!(
+                "update bindings set deleted_at = now(), version = version + 1 where id = $1",
+                binding.id.0,
+            )
+            .execute(&mut *tx)
+            .await?;
+            let before = binding.spec.as_ref().map(to_json);
+            audit::append(tx, actor, "binding.delete", &object.to_string(), before, None).await?;
+            wake::groups(tx, binding.spec.map(|spec| spec.target_group.to_string())).await?;
+            wake::cluster(tx, cluster).await
+        })
+        .await
+    }
+}
+
+async fn active(
+    connection: &mut PgConnection,
+    cluster: ClusterId,
+    object: &ObjectName,
+) -> Result<Option<Binding>> {
+    let row = sqlx::query!(
+        r#"
+        select id, generation, spec, version from bindings
+        where cluster_id = $1 and namespace = $2 and name = $3 and origin = 'api' and deleted_at is null
+        "#,
+        cluster.0,
+        object.namespace,
+        object.name,
+    )
+    .fetch_optional(connection)
+    .await?;
+    row.map(|row| {
+        let spec = row
+            .spec
+            .map(|spec| Row::new("bindings", &row.id).json("spec", spec))
+            .transpose()?;
+        Ok(binding(
+            BindingId(row.id),
+            cluster,
+            object,
+            row.generation,
+            row.version,
+            spec,
+        ))
+    })
+    .transpose()
+}
+
+async fn insert(
+    connection: &mut PgConnection,
+    cluster: ClusterId,
+    object: &ObjectName,
+    source: &Value,
+    spec: &BindingSpec,
+) -> Result<Binding> {
+    let row = sqlx::query!(
+        r#"
+        insert into bindings (cluster_id, namespace, name, origin, generation, source, spec, target_group_arn, service)
+        values ($1, $2, $3, 'api', 1, $4, $5, $6, $7)
+        returning id, version
+        "#,
+        cluster.0,
+        object.namespace,
+        object.name,
+        source,
+        to_json(spec),
+        spec.target_group.to_string(),
+        spec.service,
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok(binding(
+        BindingId(row.id),
+        cluster,
+        object,
+        1,
+        row.version,
+        Some(spec.clone()),
+    ))
+}
+
+async fn update(
+    connection: &mut PgConnection,
+    before: &Binding,
+    source: &Value,
+    spec: &BindingSpec,
+) -> Result<Binding> {
+    let row = sqlx::query!(
+        r#"
+        update bindings set generation = generation + 1, version = version + 1, source = $2, spec = $3, problem = null,
+            target_group_arn = $4, service = $5
+        where id = $1
+        returning generation, version
+        "#,
+        before.id.0,
+        source,
+        to_json(spec),
+        spec.target_group.to_string(),
+        spec.service,
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok(binding(
+        before.id,
+        before.cluster,
+        &before.object,
+        row.generation,
+        row.version,
+        Some(spec.clone()),
+    ))
+}
+
+fn binding(
+    id: BindingId,
+    cluster: ClusterId,
+    object: &ObjectName,
+    generation: i64,
+    version: i64,
+    spec: Option<BindingSpec>,
+) -> Binding {
+    Binding {
+        id,
+        cluster,
+        object: object.clone(),
+        origin: Origin::Api,
+        generation,
+        lifecycle: Lifecycle::Active,
+        spec,
+        problem: None,
+        version,
+    }
+}

@@ -1,0 +1,395 @@
+//! Gather: all that is stored about one target group, at one moment.
+//!
+//! One statement, so that it is one moment and one round trip: it stands on the way from an endpoint to AWS.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use model::{
+    ClusterId, Shard, TargetGroupArn, TargetId, TargetKey,
+    binding::Binding,
+    cluster::Cluster,
+    fact::{Departure, EndpointSlice, PodRef, Service, ServiceFacts, Stated},
+    ledger::{LedgerTarget, Removal},
+    plan::Hold,
+    target_group::TargetGroup,
+};
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::{Error, Op, Result, Store, binding::BindingColumns, ingest, ledger::TargetRow, row::Row};
+
+/// For how long a released hold is told. The planner decides for how long it counts.
+const RELEASES_TOLD_SECONDS: f64 = 24.0 * 60.0 * 60.0;
+
+/// What is stored about one target group.
+#[derive(Clone, Debug)]
+pub struct GroupSnapshot {
+    /// Postgres's clock, which every other time here is of.
+    pub now: Timestamp,
+    pub arn: TargetGroupArn,
+    /// The database went back in time, and no operator has released the shard yet.
+    pub restored: bool,
+    pub declared: Option<TargetGroup>,
+    /// All bindings that refer to the group, deleted ones included until their targets are gone.
+    pub bindings: Vec<BoundService>,
+    pub ledger: Vec<LedgerTarget>,
+    pub removals: Vec<Removal>,
+    /// When an operator released the removal of a target.
+    pub released: BTreeMap<TargetKey, Timestamp>,
+}
+
+/// A binding, its cluster, and what the cluster stated about its service.
+#[derive(Clone, Debug)]
+pub struct BoundService {
+    pub binding: Binding,
+    pub cluster: Cluster,
+    /// When the cluster's agent was last heard of.
+    pub last_seen: Option<Timestamp>,
+    pub facts: ServiceFacts,
+}
+
+impl Store {
+    /// All that is stored about a group, with the removals of the last `removals_within`.
+    pub async fn group(
+        &self,
+        arn: &TargetGroupArn,
+        removals_within: SignedDuration,
+    ) -> Result<GroupSnapshot> {
+        let query = sqlx::query!(
+            r#"
+            with bound as (
+                select b.*, c.name as cluster_name, c.spec as cluster_spec, c.version as cluster_version, c.seen_at
+                from bindings b join clusters c on c.id = b.cluster_id
+                where b.target_group_arn = $1
+            ), wanted as (
+                select distinct cluster_id, namespace, service from bound
+            )
+            select
+                to_json(clock_timestamp()) as "now!",
+                exists (select from shards where shard = $2 and restored_at is not null) as "restored!",
+                (select json_build_object('name', name, 'spec', spec, 'version', version)
+                    from target_groups where arn = $1) as declared,
+                (select json_agg(json_build_object(
+                    'id', id, 'cluster_id', cluster_id, 'namespace', namespace, 'name', name, 'origin', origin,
+                    'generation', generation, 'spec', spec, 'problem', problem, 'deleted_at', deleted_at,
+                    'hold_id', hold_id, 'version', version, 'service', service, 'cluster_name', cluster_name,
+                    'cluster_spec', cluster_spec, 'cluster_version', cluster_version, 'seen_at', seen_at
+                ) order by id) from bound) as bindings,
+                (select json_agg(json_build_object(
+                    'cluster_id', s.cluster_id, 'namespace', s.namespace, 'service', s.name, 'known', s.known,
+                    'body', s.body, 'slices_known', s.slices_known, 'confirmed_at', s.confirmed_at,
+                    'slices', (
+                        select json_agg(e.body order by e.name) from endpoint_slices e
+                        where e.cluster_id = s.cluster_id and e.namespace = s.namespace and e.service = s.name
+                    ),
+                    'departures', (
+                        select json_agg(json_build_object(
+                            'address', d.address, 'pod', d.pod, 'evidence', d.evidence, 'at', d.at
+                        ) order by d.address, d.pod_uid)
+                        from departures d
+                        where d.cluster_id = s.cluster_id and d.namespace = s.namespace and d.service = s.name
+                    )
+                )) from services s
+                join wanted w on w.cluster_id = s.cluster_id and w.namespace = s.namespace and w.service = s.name
+                ) as services,
+                (select json_agg(to_jsonb(l) order by target_id, port) from ledger_targets l
+                    where target_group_arn = $1) as ledger,
+                (select json_agg(json_build_object(
+                    'target_id', target_id, 'port', port, 'at', at, 'ground', ground, 'live_before', live_before
+                ) order by at) from ledger_removals
+                    where target_group_arn = $1 and at > now() - make_interval(secs => $3)) as removals,
+                (select json_agg(json_build_object('id', id, 'body', body, 'released_at', released_at)) from holds
+                    where target_group_arn = $1 and released_at > now() - make_interval(secs => $4)) as releases
+            "#,
+            arn.to_string(),
+            arn.shard().to_string(),
+            removals_within.as_secs_f64(),
+            RELEASES_TOLD_SECONDS,
+        );
+        let row = self.read(Op::Gather, query.fetch_one(&self.pool)).await?;
+        let services: Vec<ServiceRow> = aggregate("services", arn, row.services)?;
+        let mut facts = BTreeMap::new();
+        for service in services {
+            let (key, value) = service.read()?;
+            facts.insert(key, value);
+        }
+        let mut bindings = Vec::new();
+        for bound in aggregate::<BoundRow>("bindings", arn, row.bindings)? {
+            bindings.push(bound.read(&facts)?);
+        }
+        let mut released = BTreeMap::new();
+        for release in aggregate::<ReleaseRow>("holds", arn, row.releases)? {
+            for key in release.body.removals {
+                let at = released.entry(key).or_insert(release.released_at);
+                *at = release.released_at.max(*at);
+            }
+        }
+        let ledger: Vec<TargetRow> = aggregate("ledger_targets", arn, row.ledger)?;
+        let removals: Vec<RemovalRow> = aggregate("ledger_removals", arn, row.removals)?;
+        Ok(GroupSnapshot {
+            now: Row::new("now", arn).json("now", row.now)?,
+            arn: arn.clone(),
+            restored: row.restored,
+            declared: row
+                .declared
+                .map(|declared| {
+                    Row::new("target_groups", arn)
+                        .json::<DeclaredRow>("spec", declared)?
+                        .read()
+                })
+                .transpose()?,
+            bindings,
+            ledger: ledger.into_iter().map(TryInto::try_into).collect::<Result<_>>()?,
+            removals: removals.into_iter().map(RemovalRow::read).collect(),
+            released,
+        })
+    }
+
+    /// What is stored about one service; `None`: no binding refers to it.
+    pub async fn service_facts(
+        &self,
+        cluster: ClusterId,
+        service: &model::fact::ObjectName,
+    ) -> Result<Option<ServiceFacts>> {
+        let query = sqlx::query_scalar!(
+            r#"
+            select json_build_object(
+                'cluster_id', s.cluster_id, 'namespace', s.namespace, 'service', s.name, 'known', s.known,
+                'body', s.body, 'slices_known', s.slices_known, 'confirmed_at', s.confirmed_at,
+                'slices', (
+                    select json_agg(e.body order by e.name) from endpoint_slices e
+                    where e.cluster_id = s.cluster_id and e.namespace = s.namespace and e.service = s.name
+                ),
+                'departures', (
+                    select json_agg(json_build_object(
+                        'address', d.address, 'pod', d.pod, 'evidence', d.evidence, 'at', d.at
+                    ) order by d.address, d.pod_uid)
+                    from departures d
+                    where d.cluster_id = s.cluster_id and d.namespace = s.namespace and d.service = s.name
+                )
+            ) as "service!"
+            from services s where s.cluster_id = $1 and s.namespace = $2 and s.name = $3
+            "#,
+            cluster.0,
+            service.namespace,
+            service.name,
+        );
+        let row = self.read(Op::Query, query.fetch_optional(&self.pool)).await?;
+        row.map(|row| {
+            Ok(Row::new("services", service)
+                .json::<ServiceRow>("body", row)?
+                .read()?
+                .1)
+        })
+        .transpose()
+    }
+
+    /// Every group of a shard that there may be something to do for.
+    pub async fn groups(&self, shard: &Shard) -> Result<Vec<TargetGroupArn>> {
+        let name = shard.to_string();
+        // An ARN names its shard, so the bindings of a shard's groups are a range of the index.
+        let Shard {
+            partition,
+            account,
+            region,
+        } = shard;
+        let prefix = format!("arn:{partition}:elasticloadbalancing:{region}:{account}:");
+        let query = sqlx::query_scalar!(
+            r#"
+            select arn as "arn!" from (
+                select arn from target_groups where shard = $1
+                union
+                select target_group_arn from ledger_targets where shard = $1
+                union
+                select target_group_arn from bindings where starts_with(target_group_arn, $2)
+            ) known
+            order by arn
+            "#,
+            name,
+            prefix,
+        );
+        let arns = self.read(Op::Groups, query.fetch_all(&self.pool)).await?;
+        arns.iter()
+            .map(|arn| Row::new("bindings", arn).text("target_group_arn", arn))
+            .collect()
+    }
+}
+
+/// Rows that Postgres gathered into one JSON array; null: there is none.
+fn aggregate<T: DeserializeOwned>(
+    table: &'static str,
+    arn: &TargetGroupArn,
+    rows: Option<Value>,
+) -> Result<Vec<T>> {
+    rows.map_or_else(|| Ok(Vec::new()), |rows| Row::new(table, arn).json("body", rows))
+}
+
+#[derive(Deserialize)]
+struct DeclaredRow {
+    name: String,
+    spec: Value,
+    version: i64,
+}
+
+impl DeclaredRow {
+    fn read(self) -> Result<TargetGroup> {
+        let at = Row::new("target_groups", &self.name);
+        Ok(TargetGroup {
+            name: at.text("name", &self.name)?,
+            spec: at.json("spec", self.spec)?,
+            version: self.version,
+        })
+    }
+}
+
+#[derive(Deserialize)]
+struct BoundRow {
+    id: Uuid,
+    cluster_id: Uuid,
+    namespace: String,
+    name: String,
+    origin: String,
+    generation: i64,
+    spec: Option<Value>,
+    problem: Option<Value>,
+    deleted_at: Option<Timestamp>,
+    hold_id: Option<Uuid>,
+    version: i64,
+    service: Option<String>,
+    cluster_name: String,
+    cluster_spec: Value,
+    cluster_version: i64,
+    seen_at: Option<Timestamp>,
+}
+
+/// Cluster, namespace, name.
+type ServiceKey = (Uuid, String, String);
+
+impl BoundRow {
+    fn read(self, facts: &BTreeMap<ServiceKey, ServiceFacts>) -> Result<BoundService> {
+        let at = Row::new("clusters", &self.cluster_name);
+        let cluster = Cluster {
+            id: ClusterId(self.cluster_id),
+            name: at.text("name", &self.cluster_name)?,
+            spec: at.json("spec", self.cluster_spec)?,
+            version: self.cluster_version,
+        };
+        let key = (
+            self.cluster_id,
+            self.namespace.clone(),
+            self.service.unwrap_or_default(),
+        );
+        let binding = BindingColumns {
+            id: self.id,
+            cluster_id: self.cluster_id,
+            namespace: self.namespace,
+            name: self.name,
+            origin: self.origin,
+            generation: self.generation,
+            spec: self.spec,
+            problem: self.problem,
+            deleted_at: self.deleted_at,
+            hold_id: self.hold_id,
+            version: self.version,
+        };
+        Ok(BoundService {
+            binding: binding.try_into()?,
+            cluster,
+            last_seen: self.seen_at,
+            facts: facts.get(&key).cloned().unwrap_or_default(),
+        })
+    }
+}
+
+#[derive(Deserialize)]
+struct ServiceRow {
+    cluster_id: Uuid,
+    namespace: String,
+    service: String,
+    known: bool,
+    body: Option<Service>,
+    slices_known: bool,
+    confirmed_at: Option<Timestamp>,
+    slices: Option<Vec<EndpointSlice>>,
+    departures: Option<Vec<DepartureRow>>,
+}
+
+#[derive(Deserialize)]
+struct DepartureRow {
+    address: std::net::IpAddr,
+    pod: Option<PodRef>,
+    evidence: i16,
+    at: Timestamp,
+}
+
+impl ServiceRow {
+    fn read(self) -> Result<(ServiceKey, ServiceFacts)> {
+        let departures = self.departures.unwrap_or_default().into_iter().map(|row| {
+            let DepartureRow {
+                address,
+                pod,
+                evidence,
+                at,
+            } = row;
+            let strength = ingest::of_strength(evidence);
+            let evidence = strength
+                .ok_or_else(|| Row::new("departures", &address).inconsistent("evidence", &evidence))?;
+            Ok::<_, Error>(Departure {
+                address,
+                pod,
+                evidence,
+                at,
+            })
+        });
+        let facts = ServiceFacts {
+            service: if self.known {
+                Stated::Known(self.body)
+            } else {
+                Stated::Unknown
+            },
+            slices: if self.slices_known {
+                Stated::Known(self.slices.unwrap_or_default())
+            } else {
+                Stated::Unknown
+            },
+            departures: departures.collect::<Result<_>>()?,
+            confirmed_at: self.confirmed_at,
+        };
+        Ok(((self.cluster_id, self.namespace, self.service), facts))
+    }
+}
+
+#[derive(Deserialize)]
+struct RemovalRow {
+    target_id: TargetId,
+    port: u16,
+    at: Timestamp,
+    ground: model::ledger::Ground,
+    live_before: u32,
+}
+
+impl RemovalRow {
+    fn read(self) -> Removal {
+        let Self {
+            target_id,
+            port,
+            at,
+            ground,
+            live_before,
+        } = self;
+        Removal {
+            key: TargetKey { id: target_id, port },
+            at,
+            ground,
+            live_before,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct ReleaseRow {
+    body: Hold,
+    released_at: Timestamp,
+}

@@ -1,0 +1,119 @@
+//! What clusters state, each statement in one short transaction.
+//!
+//! Every transaction begins by taking the cluster's row and comparing its epoch ([`crate::stream::check`]): statements of
+//! one cluster are written one after the other, and those of an older stream not at all. Only the target groups that a
+//! change concerns are woken, and a statement that changes nothing writes nothing.
+
+mod confirm;
+mod departures;
+mod judge;
+mod service;
+mod slices;
+mod sources;
+mod unbinding;
+
+use model::{ClusterId, binding::BindingSpec, condition::Problem, stream::Source};
+use sqlx::PgConnection;
+
+use crate::{Op, Result, Store, row::to_json, stream, stream::Stream};
+
+pub(crate) use departures::of_strength;
+pub(crate) use judge::judge;
+
+/// An object with what `translate` says about its text.
+#[derive(Clone, Debug, PartialEq)]
+pub struct JudgedSource {
+    pub source: Source,
+    pub verdict: std::result::Result<BindingSpec, Problem>,
+}
+
+/// What a statement did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ingested {
+    /// Rows that changed.
+    pub written: u64,
+    /// Objects that were passed over: older than the stored ones, or of a service that no binding refers to.
+    pub ignored: u64,
+    /// A patch to a set that was never stated: nothing was taken, a reset is needed.
+    pub needs_reset: bool,
+}
+
+impl Store {
+    /// The agent can no longer see a kind. What it stated stays; the next reset of the kind ends it.
+    pub async fn ingest_unsynced(&self, stream: Stream, kind: &str, reason: &str) -> Result<Ingested> {
+        self.transaction(Op::IngestUnsynced, async |tx| {
+            stream::check(tx, stream).await?;
+            let done = sqlx::query!(
+                r#"
+                update clusters set unsynced = unsynced || jsonb_build_object($2::text, $3::text)
+                where id = $1 and unsynced ->> $2 is distinct from $3
+                "#,
+                stream.cluster.0,
+                kind,
+                reason,
+            )
+            .execute(&mut *tx)
+            .await?;
+            Ok(Ingested {
+                written: done.rows_affected(),
+                ..Ingested::default()
+            })
+        })
+        .await
+    }
+}
+
+/// The agent sees a kind again.
+async fn synced(connection: &mut PgConnection, cluster: ClusterId, kind: &str) -> Result<()> {
+    sqlx::query!(
+        "update clusters set unsynced = unsynced - $2::text where id = $1 and unsynced ? $2",
+        cluster.0,
+        kind
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Makes `services` what the bindings refer to. The facts of a service go with its row: stated about a service that is no
+/// longer watched, they would be old news the next time it is bound.
+pub(crate) async fn sync_services(connection: &mut PgConnection, cluster: ClusterId) -> Result<()> {
+    sqlx::query!(
+        r#"
+        insert into services (cluster_id, namespace, name)
+        select distinct cluster_id, namespace, service from bindings where cluster_id = $1 and service is not null
+        on conflict do nothing
+        "#,
+        cluster.0,
+    )
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query!(
+        r#"
+        delete from services s where cluster_id = $1 and not exists (
+            select from bindings b where b.cluster_id = $1 and b.namespace = s.namespace and b.service = s.name
+        )
+        "#,
+        cluster.0,
+    )
+    .execute(&mut *connection)
+    .await?;
+    Ok(())
+}
+
+/// A binding's columns that come from its spec.
+struct SpecColumns {
+    spec: Option<serde_json::Value>,
+    target_group_arn: Option<String>,
+    service: Option<String>,
+}
+
+impl SpecColumns {
+    fn of(spec: Option<&BindingSpec>) -> Self {
+        Self {
+            spec: spec.map(to_json),
+            target_group_arn: spec.map(|spec| spec.target_group.to_string()),
+            service: spec.map(|spec| spec.service.clone()),
+        }
+    }
+}

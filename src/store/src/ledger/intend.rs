@@ -1,0 +1,290 @@
+//! Intents: durable before the call to AWS that they announce.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use model::{
+    PlanId, TargetGroupArn, TargetKey,
+    plan::{Addition, MarkKey, Plan, Step, Subtraction},
+};
+use serde_json::{Value, json};
+use sqlx::PgConnection;
+
+use crate::{
+    Error, Op, Result, Store,
+    lease::{self, Fence},
+    row::{to_bigint, to_json},
+};
+
+/// How many plans of a group the journal keeps.
+const JOURNAL: i64 = 50;
+
+impl Store {
+    /// Makes steps of a plan durable: the journal's row (with the plan's first steps), the rows of the ledger and the
+    /// plan's marks, in one transaction. [`Error::PlanStale`]: the ledger is not what the plan was made from.
+    pub async fn intend(&self, fence: &Fence, id: PlanId, plan: &Plan, steps: &[Step]) -> Result<()> {
+        let arn = plan.target_group.to_string();
+        let body = to_json(plan);
+        self.transaction(Op::Intend, async |tx| {
+            lease::check(tx, fence).await?;
+            if journal(tx, fence, id, &arn, &body).await? {
+                mark(tx, &arn, &plan.marks).await?;
+            }
+            let group = Group { fence, id, arn: &arn };
+            for step in steps {
+                let (wanted, written) = match step {
+                    Step::Register { targets } => (targets.len(), group.register(tx, targets).await?),
+                    Step::Claim { targets } => (targets.len(), group.claim(tx, targets).await?),
+                    Step::Deregister { targets } => (targets.len(), group.deregister(tx, targets).await?),
+                    Step::Forget { targets } => (targets.len(), group.forget(tx, targets).await?),
+                    Step::Unbind { targets } => (targets.len(), group.unbind(tx, targets).await?),
+                };
+                if wanted as u64 != written {
+                    return Err(Error::PlanStale {
+                        target_group: plan.target_group.clone(),
+                    });
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Writes hold-downs that begin or end, for a plan that has nothing else to write.
+    pub async fn apply_marks(
+        &self,
+        fence: &Fence,
+        arn: &TargetGroupArn,
+        marks: &BTreeMap<MarkKey, Option<Timestamp>>,
+    ) -> Result<()> {
+        if marks.is_empty() {
+            return Ok(());
+        }
+        let arn = arn.to_string();
+        self.transaction(Op::Marks, async |tx| {
+            lease::check(tx, fence).await?;
+            mark(tx, &arn, marks).await
+        })
+        .await
+    }
+}
+
+/// Whether the plan is new to the journal.
+async fn journal(
+    connection: &mut PgConnection,
+    fence: &Fence,
+    id: PlanId,
+    arn: &str,
+    body: &Value,
+) -> Result<bool> {
+    let inserted = sqlx::query!(
+        r#"
+        with old as (
+            delete from plans
+            where id in (select id from plans where target_group_arn = $2 order by at desc, id desc offset $6)
+        )
+        insert into plans (id, target_group_arn, shard, epoch, body) values ($1, $2, $3, $4, $5)
+        on conflict (id) do nothing
+        "#,
+        id.0,
+        arn,
+        fence.shard.to_string(),
+        to_bigint(fence.epoch),
+        body,
+        JOURNAL - 1,
+    )
+    .execute(connection)
+    .await?;
+    Ok(inserted.rows_affected() > 0)
+}
+
+async fn mark(
+    connection: &mut PgConnection,
+    arn: &str,
+    marks: &BTreeMap<MarkKey, Option<Timestamp>>,
+) -> Result<()> {
+    if marks.is_empty() {
+        return Ok(());
+    }
+    let rows: Vec<_> = marks
+        .iter()
+        .map(
+            |(MarkKey(key), since)| json!({ "target_id": key.id, "port": key.port, "unwanted_since": since }),
+        )
+        .collect();
+    sqlx::query!(
+        r#"
+        update ledger_targets l set unwanted_since = new.unwanted_since
+        from jsonb_to_recordset($2) as new (target_id text, port integer, unwanted_since timestamptz)
+        where l.target_group_arn = $1 and l.target_id = new.target_id and l.port = new.port
+            and l.unwanted_since is distinct from new.unwanted_since
+        "#,
+        arn,
+        Value::from(rows),
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// One group's rows, for one plan. Each method answers how many targets it wrote.
+struct Group<'a> {
+    fence: &'a Fence,
+    id: PlanId,
+    arn: &'a str,
+}
+
+impl Group<'_> {
+    async fn register(&self, connection: &mut PgConnection, targets: &[Addition]) -> Result<u64> {
+        let written = sqlx::query!(
+            r#"
+            insert into ledger_targets as old
+                (target_group_arn, target_id, port, shard, zone, state, claimed, bindings, pod, plan_id)
+            select $1, target_id, port, $2, zone, 'registering', false, bindings, pod, $3
+            from jsonb_to_recordset($4) as new (target_id text, port integer, zone text, bindings uuid[], pod jsonb)
+            on conflict (target_group_arn, target_id, port) do update
+            set state = 'registering',
+                former_state = case old.state when 'registering' then old.former_state else old.state end,
+                -- An intent without an outcome: its writer died, and its call may have been sent.
+                ambiguous_at = case
+                    when old.state like '%ing' and old.changed_at > coalesce(old.ambiguous_at, '-infinity') then now()
+                    else old.ambiguous_at
+                end,
+                zone = excluded.zone, bindings = excluded.bindings, pod = excluded.pod, plan_id = excluded.plan_id,
+                changed_at = now(), unwanted_since = null
+            "#,
+            self.arn,
+            self.fence.shard.to_string(),
+            self.id.0,
+            additions(targets),
+        )
+        .execute(connection)
+        .await?;
+        Ok(written.rows_affected())
+    }
+
+    /// Only what is not ours yet can be claimed.
+    async fn claim(&self, connection: &mut PgConnection, targets: &[Addition]) -> Result<u64> {
+        let written = sqlx::query!(
+            r#"
+            insert into ledger_targets
+                (target_group_arn, target_id, port, shard, zone, state, claimed, bindings, pod, plan_id)
+            select $1, target_id, port, $2, zone, 'registered', true, bindings, pod, $3
+            from jsonb_to_recordset($4) as new (target_id text, port integer, zone text, bindings uuid[], pod jsonb)
+            on conflict (target_group_arn, target_id, port) do nothing
+            "#,
+            self.arn,
+            self.fence.shard.to_string(),
+            self.id.0,
+            additions(targets),
+        )
+        .execute(connection)
+        .await?;
+        Ok(written.rows_affected())
+    }
+
+    /// A removal that is tried again is not counted again.
+    async fn deregister(&self, connection: &mut PgConnection, targets: &[Subtraction]) -> Result<u64> {
+        let rows: Vec<_> = targets
+            .iter()
+            .map(|Subtraction { target, ground }| {
+                json!({ "target_id": target.key.id, "port": target.key.port, "ground": ground })
+            })
+            .collect();
+        let written = sqlx::query_scalar!(
+            r#"
+            with new as (
+                select * from jsonb_to_recordset($3) as new (target_id text, port integer, ground jsonb)
+            ), live as (
+                select count(*) as targets from ledger_targets
+                where target_group_arn = $1 and state in ('registering', 'registered')
+            ), before as (
+                select l.target_id, l.port, l.state, new.ground
+                from ledger_targets l join new on new.target_id = l.target_id and new.port = l.port
+                where l.target_group_arn = $1
+            ), counted as (
+                insert into ledger_removals (target_group_arn, target_id, port, ground, live_before, plan_id)
+                select $1, target_id, port, ground, live.targets, $2 from before, live where state <> 'deregistering'
+            ), old as (
+                delete from ledger_removals where target_group_arn = $1 and at < now() - interval '1 hour'
+            ), written as (
+                update ledger_targets l
+                set state = 'deregistering',
+                    former_state = case l.state when 'deregistering' then l.former_state else l.state end,
+                    ambiguous_at = case
+                        when l.state like '%ing' and l.changed_at > coalesce(l.ambiguous_at, '-infinity') then now()
+                        else l.ambiguous_at
+                    end,
+                    plan_id = $2, changed_at = now()
+                from before
+                where l.target_group_arn = $1 and l.target_id = before.target_id and l.port = before.port
+                returning 1
+            )
+            select count(*) as "count!" from written
+            "#,
+            self.arn,
+            self.id.0,
+            Value::from(rows),
+        )
+        .fetch_one(connection)
+        .await?;
+        Ok(written.unsigned_abs())
+    }
+
+    async fn forget(&self, connection: &mut PgConnection, targets: &[TargetKey]) -> Result<u64> {
+        let rows: Vec<_> = targets
+            .iter()
+            .map(|key| json!({ "target_id": key.id, "port": key.port }))
+            .collect();
+        let written = sqlx::query!(
+            r#"
+            delete from ledger_targets l
+            using jsonb_to_recordset($2) as old (target_id text, port integer)
+            where l.target_group_arn = $1 and l.target_id = old.target_id and l.port = old.port
+            "#,
+            self.arn,
+            Value::from(rows),
+        )
+        .execute(connection)
+        .await?;
+        Ok(written.rows_affected())
+    }
+
+    async fn unbind(&self, connection: &mut PgConnection, targets: &[Addition]) -> Result<u64> {
+        let written = sqlx::query!(
+            r#"
+            update ledger_targets l set bindings = new.bindings, pod = coalesce(new.pod, l.pod), plan_id = $2
+            from jsonb_to_recordset($3) as new (target_id text, port integer, bindings uuid[], pod jsonb)
+            where l.target_group_arn = $1 and l.target_id = new.target_id and l.port = new.port
+            "#,
+            self.arn,
+            self.id.0,
+            additions(targets),
+        )
+        .execute(connection)
+        .await?;
+        Ok(written.rows_affected())
+    }
+}
+
+fn additions(targets: &[Addition]) -> Value {
+    targets
+        .iter()
+        .map(
+            |Addition {
+                 target,
+                 bindings,
+                 pod,
+                 why: _,
+             }| {
+                json!({
+                    "target_id": target.key.id,
+                    "port": target.key.port,
+                    "zone": target.zone.as_ref().map(ToString::to_string),
+                    "bindings": bindings,
+                    "pod": pod,
+                })
+            },
+        )
+        .collect()
+}

@@ -1,0 +1,116 @@
+//! Outcomes: what AWS's answer makes of an intent.
+
+use model::{PlanId, TargetGroupArn, TargetKey, condition::Problem};
+use serde_json::{Value, json};
+
+use crate::{
+    Op, Result, Store,
+    lease::{self, Fence},
+};
+
+/// What became of a call, for one target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// AWS says that it is done.
+    Acknowledged,
+    /// It was surely not applied.
+    Failed,
+    /// No answer, or one that does not say: it may have been applied, or may be yet.
+    Ambiguous,
+}
+
+impl Outcome {
+    fn label(self) -> &'static str {
+        match self {
+            Self::Acknowledged => "acknowledged",
+            Self::Failed => "failed",
+            Self::Ambiguous => "ambiguous",
+        }
+    }
+}
+
+impl Store {
+    /// Records what became of intents of a plan, and writes it into the journal with the `problem` that AWS stated.
+    /// Targets that another plan has taken up since are passed over.
+    pub async fn settle(
+        &self,
+        fence: &Fence,
+        id: PlanId,
+        arn: &TargetGroupArn,
+        outcomes: &[(TargetKey, Outcome)],
+        problem: Option<&Problem>,
+    ) -> Result<()> {
+        let arn = arn.to_string();
+        let rows: Value = outcomes
+            .iter()
+            .map(
+                |(key, outcome)| json!({ "target_id": key.id, "port": key.port, "outcome": outcome.label() }),
+            )
+            .collect();
+        let keys = |wanted| {
+            outcomes
+                .iter()
+                .filter(|(_, outcome)| *outcome == wanted)
+                .map(|(key, _)| key)
+                .collect::<Vec<_>>()
+        };
+        let entry = json!({
+            "acknowledged": keys(Outcome::Acknowledged),
+            "failed": keys(Outcome::Failed),
+            "ambiguous": keys(Outcome::Ambiguous),
+            "problem": problem,
+        });
+        self.transaction(Op::Settle, async |tx| {
+            lease::check(tx, fence).await?;
+            // One statement: what each part sees is the state before.
+            sqlx::query!(
+                r#"
+                with settled as (
+                    select l.target_id, l.port, l.state, l.former_state, new.outcome
+                    from jsonb_to_recordset($3) as new (target_id text, port integer, outcome text)
+                    join ledger_targets l
+                        on l.target_group_arn = $1 and l.target_id = new.target_id and l.port = new.port
+                    where l.plan_id = $2 and l.state in ('registering', 'deregistering')
+                ), acknowledged as (
+                    update ledger_targets l
+                    set state = case l.state when 'registering' then 'registered' else 'deregistered' end,
+                        former_state = null, changed_at = now()
+                    from settled s
+                    where l.target_group_arn = $1 and l.target_id = s.target_id and l.port = s.port
+                        and s.outcome = 'acknowledged'
+                ), ambiguous as (
+                    update ledger_targets l set ambiguous_at = now()
+                    from settled s
+                    where l.target_group_arn = $1 and l.target_id = s.target_id and l.port = s.port
+                        and s.outcome = 'ambiguous'
+                ), undone as (
+                    update ledger_targets l set state = s.former_state, former_state = null, changed_at = now()
+                    from settled s
+                    where l.target_group_arn = $1 and l.target_id = s.target_id and l.port = s.port
+                        and s.outcome = 'failed' and s.former_state is not null and l.ambiguous_at is null
+                ), removed as (
+                    delete from ledger_targets l using settled s
+                    where l.target_group_arn = $1 and l.target_id = s.target_id and l.port = s.port
+                        and s.outcome = 'failed' and s.former_state is null and s.state = 'registering'
+                        and l.ambiguous_at is null
+                ), uncounted as (
+                    delete from ledger_removals r using settled s
+                    where r.target_group_arn = $1 and r.target_id = s.target_id and r.port = s.port and r.plan_id = $2
+                        and s.outcome = 'failed' and s.state = 'deregistering'
+                )
+                update plans set outcome = coalesce(outcome, '[]')
+                    || jsonb_build_array(jsonb_build_object('at', clock_timestamp()) || jsonb_strip_nulls($4))
+                where id = $2
+                "#,
+                arn,
+                id.0,
+                rows.clone(),
+                entry.clone(),
+            )
+            .execute(&mut *tx)
+            .await?;
+            Ok(())
+        })
+        .await
+    }
+}

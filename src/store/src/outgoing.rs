@@ -1,0 +1,171 @@
+//! What the service has to say to a cluster: which services it wants to know about, what is to be read again, and what is
+//! to be written back.
+
+use jiff::Timestamp;
+use jiff_sqlx::Timestamp as SqlTimestamp;
+use model::{
+    BindingId, ClusterId,
+    condition::BindingStatus,
+    fact::{ObjectName, PodRef},
+    plan::RelistRequest,
+};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::{
+    Op, Result, Store,
+    row::{Row, limit},
+    wake,
+};
+
+/// A service that bindings refer to.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Subscription {
+    pub service: ObjectName,
+    /// Another token than before for the same service: its facts were forgotten in between, and an agent that has been
+    /// subscribed to it all the time must be asked to state them again.
+    pub token: i64,
+}
+
+/// A consistent read that a plan waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Relist {
+    pub id: u64,
+    pub service: ObjectName,
+    pub pods: Vec<PodRef>,
+    pub requested_at: Timestamp,
+}
+
+/// A status to write into its object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WriteBack {
+    /// Rises; the next question is for what is above the highest seen.
+    pub version: i64,
+    pub binding: BindingId,
+    pub object: ObjectName,
+    pub uid: Uuid,
+    pub status: BindingStatus,
+}
+
+impl Store {
+    /// The services of all bindings, of those that are still letting go of their targets as well.
+    pub async fn subscriptions(&self, cluster: ClusterId) -> Result<Vec<Subscription>> {
+        let query = sqlx::query!(
+            "select namespace, name, token from services where cluster_id = $1 order by namespace, name",
+            cluster.0,
+        );
+        let rows = self.read(Op::Outgoing, query.fetch_all(&self.pool)).await?;
+        Ok(rows
+            .into_iter()
+            .map(|row| Subscription {
+                service: ObjectName::new(row.namespace, row.name),
+                token: row.token,
+            })
+            .collect())
+    }
+
+    /// The reads that were asked for and not yet answered.
+    pub async fn relists(&self, cluster: ClusterId) -> Result<Vec<Relist>> {
+        let query = sqlx::query!(
+            r#"
+            select id, namespace, service, pods, requested_at as "requested_at: SqlTimestamp"
+            from relists where cluster_id = $1 order by id
+            "#,
+            cluster.0,
+        );
+        let rows = self.read(Op::Outgoing, query.fetch_all(&self.pool)).await?;
+        rows.into_iter()
+            .map(|row| {
+                let at = Row::new("relists", &row.id);
+                Ok(Relist {
+                    id: at.number("id", row.id)?,
+                    service: ObjectName::new(row.namespace, row.service),
+                    pods: at.json("pods", row.pods)?,
+                    requested_at: row.requested_at.to_jiff(),
+                })
+            })
+            .collect()
+    }
+
+    /// Statuses of objects above a version, lowest first.
+    pub async fn write_backs(
+        &self,
+        cluster: ClusterId,
+        after_version: i64,
+        rows: u32,
+    ) -> Result<Vec<WriteBack>> {
+        let query = sqlx::query!(
+            r#"
+            select s.version, s.binding_id, s.body, b.namespace, b.name, b.object_uid as "object_uid!"
+            from statuses s join bindings b on b.id = s.binding_id
+            where s.cluster_id = $1 and s.version > $2 and b.origin = 'object' and b.deleted_at is null
+            order by s.version limit $3
+            "#,
+            cluster.0,
+            after_version,
+            limit(rows),
+        );
+        let rows = self.read(Op::Outgoing, query.fetch_all(&self.pool)).await?;
+        rows.into_iter()
+            .map(|row| {
+                Ok(WriteBack {
+                    version: row.version,
+                    binding: BindingId(row.binding_id),
+                    object: ObjectName::new(row.namespace, row.name),
+                    uid: row.object_uid,
+                    status: Row::new("statuses", &row.binding_id).json("body", row.body)?,
+                })
+            })
+            .collect()
+    }
+
+    /// Asks clusters for consistent reads. A request that is pending already stays; one for more pods takes its place
+    /// with a new id, so that an answer to the smaller question does not pass for one to the larger.
+    pub async fn request_relists(&self, requests: &[RelistRequest]) -> Result<()> {
+        if requests.is_empty() {
+            return Ok(());
+        }
+        let rows: Vec<_> = requests
+            .iter()
+            .map(|request| {
+                let RelistRequest { cluster, service, pods } = request;
+                json!({ "cluster": cluster, "namespace": service.namespace, "service": service.name, "pods": pods })
+            })
+            .collect();
+        self.transaction(Op::RequestRelists, async |tx| {
+            let clusters = sqlx::query_scalar!(
+                r#"
+                with asked as (
+                    insert into relists as r (cluster_id, namespace, service, pods)
+                    select cluster, namespace, service, pods
+                    from (
+                        select distinct on (cluster, namespace, service) *
+                        from jsonb_to_recordset($1) as new (cluster uuid, namespace text, service text, pods jsonb)
+                        order by cluster, namespace, service
+                    ) new
+                    where exists (
+                        select from services s
+                        where s.cluster_id = new.cluster and s.namespace = new.namespace and s.name = new.service
+                    )
+                    on conflict (cluster_id, namespace, service) do update
+                    set id = excluded.id, requested_at = now(),
+                        pods = (
+                            select jsonb_agg(distinct pod) from jsonb_array_elements(r.pods || excluded.pods) as pod
+                        )
+                    where not r.pods @> excluded.pods
+                    returning cluster_id
+                )
+                select distinct cluster_id as "cluster_id!" from asked
+                "#,
+                Value::from(rows.clone()),
+            )
+            .fetch_all(&mut *tx)
+            .await?;
+            for cluster in clusters {
+                wake::cluster(tx, ClusterId(cluster)).await?;
+            }
+            Ok(())
+        })
+        .await
+    }
+}

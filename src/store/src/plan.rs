@@ -1,0 +1,87 @@
+//! The journal of plans, for reading. `ledger` writes it.
+
+use jiff::Timestamp;
+use jiff_sqlx::Timestamp as SqlTimestamp;
+use model::{PlanId, TargetGroupArn, plan::Plan};
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::{
+    Error, Op, Result, Store,
+    row::{self, Row},
+};
+
+/// A plan that was carried out, or begun.
+#[derive(Clone, Debug, PartialEq)]
+pub struct JournaledPlan {
+    pub id: PlanId,
+    pub at: Timestamp,
+    /// The writer's lease.
+    pub epoch: u64,
+    pub plan: Plan,
+    /// One entry per settled call: the targets by outcome, and what AWS stated. `None`: nothing is known yet.
+    pub outcome: Option<Value>,
+}
+
+struct PlanRow {
+    id: Uuid,
+    at: SqlTimestamp,
+    epoch: i64,
+    body: Value,
+    outcome: Option<Value>,
+}
+
+impl TryFrom<PlanRow> for JournaledPlan {
+    type Error = Error;
+
+    fn try_from(row: PlanRow) -> Result<Self> {
+        let at = Row::new("plans", &row.id);
+        Ok(Self {
+            id: PlanId(row.id),
+            at: row.at.to_jiff(),
+            epoch: at.number("epoch", row.epoch)?,
+            plan: at.json("body", row.body)?,
+            outcome: row.outcome,
+        })
+    }
+}
+
+impl Store {
+    /// The last plans of a group, newest first; `after` = the last id of the page before.
+    pub async fn plans(
+        &self,
+        arn: &TargetGroupArn,
+        after: Option<PlanId>,
+        limit: u32,
+    ) -> Result<Vec<JournaledPlan>> {
+        let query = sqlx::query_as!(
+            PlanRow,
+            r#"
+            select id, at as "at: SqlTimestamp", epoch, body, outcome from plans
+            where target_group_arn = $1
+                and ($2::uuid is null or (at, id) < (select last.at, last.id from plans last where last.id = $2))
+            order by at desc, id desc limit $3
+            "#,
+            arn.to_string(),
+            after.map(|id| id.0),
+            row::limit(limit),
+        );
+        self.read(Op::Query, query.fetch_all(&self.pool))
+            .await?
+            .into_iter()
+            .map(TryInto::try_into)
+            .collect()
+    }
+
+    pub async fn plan(&self, id: PlanId) -> Result<Option<JournaledPlan>> {
+        let query = sqlx::query_as!(
+            PlanRow,
+            r#"select id, at as "at: SqlTimestamp", epoch, body, outcome from plans where id = $1"#,
+            id.0,
+        );
+        self.read(Op::Query, query.fetch_optional(&self.pool))
+            .await?
+            .map(TryInto::try_into)
+            .transpose()
+    }
+}

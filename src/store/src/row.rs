@@ -1,0 +1,73 @@
+//! From rows to values of `model`: what does not read back is an error that names its place.
+
+use std::{fmt::Display, str::FromStr};
+
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use crate::{Error, Result};
+
+/// A row, for the error.
+pub(crate) struct Row<'a> {
+    table: &'static str,
+    key: &'a dyn Display,
+}
+
+impl<'a> Row<'a> {
+    pub(crate) fn new(table: &'static str, key: &'a dyn Display) -> Self {
+        Self { table, key }
+    }
+
+    pub(crate) fn json<T: DeserializeOwned>(&self, column: &'static str, value: Value) -> Result<T> {
+        serde_json::from_value(value).map_err(|error| self.inconsistent(column, &error))
+    }
+
+    pub(crate) fn text<T: FromStr<Err: Display>>(&self, column: &'static str, text: &str) -> Result<T> {
+        text.parse().map_err(|error| self.inconsistent(column, &error))
+    }
+
+    pub(crate) fn number<T: TryFrom<i64, Error: Display>>(
+        &self,
+        column: &'static str,
+        number: i64,
+    ) -> Result<T> {
+        T::try_from(number).map_err(|error| self.inconsistent(column, &error))
+    }
+
+    /// A unit variant, by its serde name.
+    pub(crate) fn word<T: DeserializeOwned>(&self, column: &'static str, word: &str) -> Result<T> {
+        self.json(column, Value::from(word))
+    }
+
+    pub(crate) fn inconsistent(&self, column: &'static str, reason: &dyn Display) -> Error {
+        Error::Inconsistent {
+            table: self.table,
+            column,
+            key: self.key.to_string(),
+            reason: reason.to_string(),
+        }
+    }
+}
+
+/// A value of `model` as JSONB.
+pub(crate) fn to_json(value: &impl Serialize) -> Value {
+    serde_json::to_value(value).expect("the types of `model` have string keys and no failing serializer")
+}
+
+/// A unit variant's serde name.
+pub(crate) fn to_word(value: &impl Serialize) -> String {
+    match to_json(value) {
+        Value::String(word) => word,
+        other => unreachable!("a unit variant serializes as a string, not as {other}"),
+    }
+}
+
+/// An epoch or resourceVersion as Postgres holds it. Neither comes near 2^63: one counts milliseconds, the other writes.
+pub(crate) fn to_bigint(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// How many rows, as an integer of Postgres.
+pub(crate) fn limit(rows: u32) -> i64 {
+    i64::from(rows)
+}

@@ -1,0 +1,71 @@
+//! Bearer tokens, known by their hash alone.
+
+use model::ClusterId;
+
+use crate::{Op, Result, Store, audit, row::Row};
+
+/// What a token entitles to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    Admin,
+    Viewer,
+    /// The stream of this cluster.
+    Agent(ClusterId),
+}
+
+/// Whose token it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Principal {
+    pub name: String,
+    pub role: Role,
+}
+
+impl Store {
+    /// Stores the SHA-256 of a token.
+    pub async fn add_token(&self, actor: &str, hash: &[u8; 32], name: &str, role: Role) -> Result<()> {
+        let (word, cluster) = match role {
+            Role::Admin => ("admin", None),
+            Role::Viewer => ("viewer", None),
+            Role::Agent(cluster) => ("agent", Some(cluster.0)),
+        };
+        self.transaction(Op::Token, async |tx| {
+            sqlx::query!(
+                "insert into tokens (hash, name, role, cluster_id) values ($1, $2, $3, $4) on conflict (hash) do nothing",
+                hash.as_slice(),
+                name,
+                word,
+                cluster,
+            )
+            .execute(&mut *tx)
+            .await?;
+            let after = serde_json::json!({ "role": word, "cluster": cluster });
+            audit::append(tx, actor, "token.add", name, None, Some(after)).await
+        })
+        .await
+    }
+
+    /// Whose token has this SHA-256.
+    pub async fn principal(&self, hash: &[u8; 32]) -> Result<Option<Principal>> {
+        let query = sqlx::query!(
+            "select name, role, cluster_id from tokens where hash = $1",
+            hash.as_slice()
+        );
+        let Some(row) = self.read(Op::Token, query.fetch_optional(&self.pool)).await? else {
+            return Ok(None);
+        };
+        let role = match (row.role.as_str(), row.cluster_id) {
+            ("admin", None) => Role::Admin,
+            ("viewer", None) => Role::Viewer,
+            ("agent", Some(cluster)) => Role::Agent(ClusterId(cluster)),
+            (other, _) => return Err(Row::new("tokens", &row.name).inconsistent("role", &other)),
+        };
+        Ok(Some(Principal { name: row.name, role }))
+    }
+
+    /// Whether anybody can administer this installation yet.
+    pub async fn has_admin(&self) -> Result<bool> {
+        let query =
+            sqlx::query_scalar!(r#"select exists (select from tokens where role = 'admin') as "exists!""#);
+        self.read(Op::Token, query.fetch_one(&self.pool)).await
+    }
+}
