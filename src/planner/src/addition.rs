@@ -43,6 +43,7 @@ impl Demand {
 
 /// All wanted targets of the bindings that may write. What the others want is shown as a hold.
 pub(crate) fn demands(
+    input: &Input,
     holders: &BTreeMap<BindingId, Holder<'_>>,
     holds: &mut Holds,
 ) -> BTreeMap<TargetKey, Demand> {
@@ -54,7 +55,11 @@ pub(crate) fn demands(
             .flat_map(|statement| &statement.wanted)
         {
             if holder.input.cluster.mode == Mode::Observe && !sabotage::is_on("S12") {
-                holds.addition(HoldReason::ModeObserve, key, &[holder.id()]);
+                let registered =
+                    |row: &LedgerTarget| row.key() == key && row.state == LedgerState::Registered;
+                if !input.ledger.iter().any(registered) {
+                    holds.addition(HoldReason::ModeObserve, key, &[holder.id()]);
+                }
                 continue;
             }
             let demand = demands.entry(key.clone()).or_default();

@@ -168,7 +168,9 @@ impl Guard<'_> {
                 Verdict::Hold((reason, until)) => {
                     alarm.set_if(until);
                     holds.removal(reason, row.key(), &row.bindings, until);
-                    if matches!(reason, HoldReason::GuardWindow | HoldReason::LastTarget) {
+                    let confirmable = matches!(reason, HoldReason::GuardWindow | HoldReason::LastTarget);
+                    // A cluster that confirms that an endpoint is not ready says nothing new.
+                    if confirmable && ground != Ground::NotReady {
                         self.ask(row, &mut relists);
                     }
                 }

@@ -72,17 +72,17 @@ impl<'a> Review<'a> {
         alarm: &mut Alarm,
     ) {
         let settled = Settled::of(row, &input.guards);
-        let ask_after = match sight.registered_since(row.key(), settled.removal) {
+        match sight.registered_since(row.key(), settled.removal) {
             Some(false) => return self.forget.push(row.key().clone()),
-            Some(true) => match sight.registered_since(row.key(), settled.contradiction) {
-                Some(_) => {
-                    let candidate = unwanted.map(|ground| Candidate { row, ground });
-                    return self.unwanted.extend(candidate);
-                }
-                None => settled.contradiction,
-            },
-            None => settled.removal,
-        };
+            Some(true) if sight.registered_since(row.key(), settled.contradiction).is_some() => {
+                return self
+                    .unwanted
+                    .extend(unwanted.map(|ground| Candidate { row, ground }));
+            }
+            Some(true) | None => {}
+        }
+        // An earlier answer would do if it comes, but is not worth a call: it may be stale.
+        let ask_after = settled.contradiction;
         if input.now > ask_after {
             self.verify = true;
         } else {

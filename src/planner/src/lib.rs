@@ -55,7 +55,7 @@ pub fn plan(input: &Input) -> Plan {
     let mut holds = Holds::default();
     let mut alarm = Alarm::new(input.now);
 
-    let demands = addition::demands(&holders, &mut holds);
+    let demands = addition::demands(input, &holders, &mut holds);
     let additions = addition::additions(input, &sight, &holders, &demands, &mut holds);
     let review = ledger::review(input, &sight, &holders, &demands, &mut holds, &mut alarm);
     let unseen_since_fence = input

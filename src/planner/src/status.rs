@@ -154,8 +154,8 @@ impl<'a> Account<'a> {
                 "deleted; none of its targets is registered any more",
             ),
             Wish::Released => self.unfinished(input, plan).unwrap_or_else(|| {
-                let message = format!("deleted; {} to remove", targets(self.present));
-                say(Truth::False, Reason::Progressing, message)
+                let message = format!("deleted; {} left to others", targets(self.present));
+                say(Truth::True, Reason::Reconciled, message)
             }),
             Wish::Stated(statement) => {
                 if let Some(problem) = &statement.problem {
@@ -173,7 +173,7 @@ impl<'a> Account<'a> {
         };
         let kept = match self.present {
             0 => String::new(),
-            present => format!("; {} registered for it", targets(present)),
+            present => format!("; {} still registered for it", targets(present)),
         };
         say(status, problem.reason, format!("{problem}{kept}"))
     }
@@ -192,7 +192,14 @@ impl<'a> Account<'a> {
         if let Some(failure) = input.failure.as_ref().filter(|_| missing + self.leaving > 0) {
             return Some(say(Truth::False, failure.reason, failure.message.clone()));
         }
-        let progress = || format!("{} of {} registered", self.registered, targets(self.desired));
+        let deleted = matches!(self.holder.wish, Wish::Released);
+        let progress = || {
+            if deleted {
+                "deleted".to_owned()
+            } else {
+                self.progress()
+            }
+        };
         if self.kept_out > 0 && self.kept_out == missing && plan.observe.is_some() {
             return Some(say(
                 Truth::Unknown,
@@ -206,7 +213,11 @@ impl<'a> Account<'a> {
             } else {
                 String::new()
             };
-            let status = if missing > 0 { Truth::False } else { Truth::True };
+            let status = if missing > 0 || deleted {
+                Truth::False
+            } else {
+                Truth::True
+            };
             return Some(say(
                 status,
                 Reason::Progressing,
@@ -225,18 +236,17 @@ impl<'a> Account<'a> {
                 targets(self.held),
                 reasons.join("; ")
             );
-            let status = if matches!(self.holder.wish, Wish::Released) {
-                Truth::False
-            } else {
-                Truth::True
-            };
+            let status = if deleted { Truth::False } else { Truth::True };
             say(status, Reason::Held, message)
         })
     }
 
     fn done(&self) -> Readiness {
-        let message = format!("{} of {} registered", self.registered, targets(self.desired));
-        say(Truth::True, Reason::Reconciled, message)
+        say(Truth::True, Reason::Reconciled, self.progress())
+    }
+
+    fn progress(&self) -> String {
+        format!("{} of {} registered", self.registered, targets(self.desired))
     }
 }
 

@@ -456,7 +456,10 @@ impl History {
                 break;
             }
         }
-        assert_eq!(quiet, 5, "AWS is still written to after a quarter of an hour of peace");
+        assert_eq!(
+            quiet, 5,
+            "AWS is still written to after a quarter of an hour of peace"
+        );
         let wanted: BTreeSet<_> = self.bindings.iter().flat_map(|id| self.wanted(*id)).collect();
         let registered = self
             .world

@@ -365,7 +365,11 @@ impl World {
         }
         for step in &plan.steps {
             match step {
-                Step::Claim { targets } => targets.iter().for_each(|addition| self.write(addition, true)),
+                Step::Claim { targets } => {
+                    for addition in targets {
+                        self.write(addition, true);
+                    }
+                }
                 Step::Unbind { targets } => {
                     for addition in targets {
                         let row = self.ledger.get_mut(&addition.target.key).unwrap();
@@ -373,9 +377,11 @@ impl World {
                         row.pod.clone_from(&addition.pod);
                     }
                 }
-                Step::Forget { targets } => targets.iter().for_each(|key| drop(self.ledger.remove(key))),
+                Step::Forget { targets } => self.ledger.retain(|key, _| !targets.contains(key)),
                 Step::Register { targets } => {
-                    targets.iter().for_each(|addition| self.write(addition, false));
+                    for addition in targets {
+                        self.write(addition, false);
+                    }
                     if fate == Fate::Crash {
                         return;
                     }
