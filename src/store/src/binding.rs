@@ -13,7 +13,9 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::{
-    Error, Op, Result, Store, ingest, lease,
+    Error, Op, Result, Store,
+    database::transaction,
+    ingest, lease,
     row::{self, Row, to_json, to_word},
     status, wake,
 };
@@ -227,7 +229,7 @@ impl Store {
         of_version: i64,
         verdict: &std::result::Result<BindingSpec, Problem>,
     ) -> Result<bool> {
-        self.transaction(Op::Rejudge, async |tx| {
+        transaction!(self, Op::Rejudge, |tx| {
             let Some(cluster) = sqlx::query_scalar!("select cluster_id from bindings where id = $1", id.0)
                 .fetch_optional(&mut *tx)
                 .await?
@@ -274,7 +276,7 @@ impl Store {
     /// Forgets the group's deleted bindings whose targets have all gone. Only the writer of the group may, in between
     /// its plans: it alone knows that no registration for them is about to be intended.
     pub async fn finish_bindings(&self, fence: &lease::Fence, arn: &TargetGroupArn) -> Result<u64> {
-        self.transaction(Op::FinishBindings, async |tx| {
+        transaction!(self, Op::FinishBindings, |tx| {
             lease::check(tx, fence).await?;
             let arn = arn.to_string();
             let clusters = sqlx::query_scalar!(

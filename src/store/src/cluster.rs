@@ -13,7 +13,9 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::{
-    Error, Op, Put, Result, Store, audit, lease,
+    Error, Op, Put, Result, Store, audit,
+    database::transaction,
+    lease,
     row::{self, Row, to_json},
     version, wake,
 };
@@ -83,7 +85,7 @@ impl Store {
         spec: &ClusterSpec,
         expected: Option<i64>,
     ) -> Result<Put<Cluster>> {
-        self.transaction(Op::Declare, async |tx| {
+        transaction!(self, Op::Declare, |tx| {
             let stored = for_update(tx, name).await?;
             version::check(expected, stored.as_ref().map(|cluster| cluster.version))?;
             let shard = spec.shard();
@@ -182,7 +184,7 @@ impl Store {
 
     /// Forgets a cluster that has nothing left: no binding, and so no target of ours.
     pub async fn delete_cluster(&self, actor: &str, name: &Name, expected: Option<i64>) -> Result<()> {
-        self.transaction(Op::Declare, async |tx| {
+        transaction!(self, Op::Declare, |tx| {
             let Some(cluster) = for_update(tx, name).await? else { return Err(Error::not_found("cluster", name)) };
             version::check(expected, Some(cluster.version))?;
             let left = sqlx::query!(

@@ -13,6 +13,32 @@ use sqlx::{
 
 use crate::{Error, Metrics, Op, Result, error::lost_a_race};
 
+/// The one door for writes: commits when `work` succeeds, rolls back when it fails, runs it again when it lost a race.
+/// `work` must reach nothing outside of the database.
+///
+/// A macro, since the future of an async closure that borrows is not known to be `Send`.
+macro_rules! transaction {
+    ($store:expr, $op:expr, |$tx:ident| $work:block) => {
+        $store.measured($op, async {
+            let (store, op): (&$crate::Store, $crate::Op) = ($store, $op);
+            let mut attempt = 1;
+            loop {
+                let mut transaction = store.pool.begin().await?;
+                let work = async {
+                    let $tx: &mut sqlx::PgConnection = &mut transaction;
+                    $work
+                };
+                let worked: $crate::Result<_> = work.await;
+                let done = $crate::database::end(transaction, worked).await;
+                match done {
+                    Err(error) if store.tries_again(op, attempt, &error) => attempt += 1,
+                    done => return done,
+                }
+            }
+        })
+    };
+}
+
 /// How often a transaction that lost a race is run before the caller is told.
 const ATTEMPTS: u32 = 5;
 /// A pooled connection that was used this recently is taken without asking whether it lives.
@@ -145,38 +171,17 @@ impl Store {
         self.measured(op, async { work.await.map_err(Error::from) }).await
     }
 
-    /// The one door for writes: commits when `work` succeeds, rolls back when it fails, runs it again when it lost a
-    /// race. `work` must reach nothing outside of the database.
-    pub(crate) async fn transaction<T>(
-        &self,
-        op: Op,
-        work: impl AsyncFn(&mut PgConnection) -> Result<T>,
-    ) -> Result<T> {
-        self.measured(op, async {
-            let mut attempt = 1;
-            loop {
-                let mut transaction = self.pool.begin().await?;
-                let done = match work(&mut transaction).await {
-                    Ok(value) => transaction.commit().await.map(|()| value).map_err(Error::from),
-                    Err(error) => {
-                        // The cause is worth more than a failure to roll back, which closing the connection does as well.
-                        let _ = transaction.rollback().await;
-                        Err(error)
-                    }
-                };
-                match done {
-                    Err(error) if attempt < ATTEMPTS && raced(&error) => {
-                        self.metrics.retried(op);
-                        attempt += 1;
-                    }
-                    done => return done,
-                }
-            }
-        })
-        .await
+    /// Whether a transaction that failed only lost a race and has attempts left.
+    pub(crate) fn tries_again(&self, op: Op, attempt: u32, error: &Error) -> bool {
+        let again = attempt < ATTEMPTS && raced(error);
+        if again {
+            self.metrics.retried(op);
+        }
+        again
     }
 
-    async fn measured<T>(&self, op: Op, work: impl Future<Output = Result<T>>) -> Result<T> {
+    /// Runs `work` within the operation's time and counts it.
+    pub(crate) async fn measured<T>(&self, op: Op, work: impl Future<Output = Result<T>>) -> Result<T> {
         let begun = Instant::now();
         let done = match tokio::time::timeout(self.timeout, work).await {
             Ok(done) => done,
@@ -185,6 +190,21 @@ impl Store {
         self.metrics
             .done(op, begun.elapsed(), done.as_ref().err().map(Error::label));
         done
+    }
+}
+
+/// Commits what worked; else rolls back.
+pub(crate) async fn end<T>(
+    transaction: sqlx::Transaction<'_, sqlx::Postgres>,
+    worked: Result<T>,
+) -> Result<T> {
+    match worked {
+        Ok(value) => Ok(transaction.commit().await.map(|()| value)?),
+        Err(error) => {
+            // The cause is worth more than a failure to roll back, which closing the connection does as well.
+            let _ = transaction.rollback().await;
+            Err(error)
+        }
     }
 }
 

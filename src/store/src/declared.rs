@@ -9,7 +9,9 @@ use serde_json::Value;
 use sqlx::PgConnection;
 
 use crate::{
-    Error, Op, Put, Result, Store, audit, cluster, ingest,
+    Error, Op, Put, Result, Store, audit, cluster,
+    database::transaction,
+    ingest,
     row::{Row, to_json},
     version, wake,
 };
@@ -25,7 +27,7 @@ impl Store {
         spec: &BindingSpec,
         expected: Option<i64>,
     ) -> Result<Put<Binding>> {
-        self.transaction(Op::Declare, async |tx| {
+        transaction!(self, Op::Declare, |tx| {
             cluster::lock(tx, cluster).await?;
             let stored = active(tx, cluster, object).await?;
             version::check(expected, stored.as_ref().map(|binding| binding.version))?;
@@ -60,7 +62,7 @@ impl Store {
         object: &ObjectName,
         expected: Option<i64>,
     ) -> Result<()> {
-        self.transaction(Op::Declare, async |tx| {
+        transaction!(self, Op::Declare, |tx| {
             cluster::lock(tx, cluster).await?;
             let Some(binding) = active(tx, cluster, object).await? else {
                 return Err(Error::not_found("binding", object));

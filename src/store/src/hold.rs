@@ -11,7 +11,9 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::{
-    Error, Op, Result, Store, audit, lease,
+    Error, Op, Result, Store, audit,
+    database::transaction,
+    lease,
     row::{self, Row, to_json, to_word},
     wake,
 };
@@ -134,7 +136,7 @@ impl Store {
 
     /// An operator lets go of what a hold keeps: exactly what it says now, nothing that comes later.
     pub async fn release_hold(&self, actor: &str, id: HoldId) -> Result<StoredHold> {
-        self.transaction(Op::Release, async |tx| {
+        transaction!(self, Op::Release, |tx| {
             let row = sqlx::query!(
                 r#"
                 update holds set released_at = now(), released_by = $2, ended_at = now()
@@ -176,7 +178,7 @@ impl Store {
     ) -> Result<bool> {
         let arn = arn.to_string();
         let wanted = by_reason(holds);
-        self.transaction(Op::SyncHolds, async |tx| {
+        transaction!(self, Op::SyncHolds, |tx| {
             let mut open = Vec::new();
             let rows = sqlx::query!(
                 "select id, body from holds where target_group_arn = $1 and ended_at is null",

@@ -10,7 +10,7 @@
 //! - [`Store::open_stream`], when an agent connects: it was given an epoch that the database does not know. This alone
 //!   tells when the data directory was replaced by an older copy of itself, which has the same identifier and timeline.
 
-use crate::{Op, Result, Store, lease};
+use crate::{Op, Result, Store, database::transaction, lease};
 
 /// What became of the database since a server last started on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub enum Identity {
 impl Store {
     /// Compares Postgres's own identity with the one stored and stores it. Called once when a server starts.
     pub async fn check_identity(&self) -> Result<Identity> {
-        self.transaction(Op::Health, async |tx| {
+        transaction!(self, Op::Health, |tx| {
             let known = sqlx::query!(
                 r#"
                 select system_identifier, timeline_id,

@@ -9,6 +9,7 @@ use sqlx::PgConnection;
 
 use crate::{
     Error, Op, Result, Store, audit,
+    database::transaction,
     row::{Row, limit, to_bigint},
     wake,
 };
@@ -141,7 +142,7 @@ impl Store {
 
     /// Gives a shard back, once no call of ours is under way. It is free at once.
     pub async fn release_lease(&self, fence: &Fence) -> Result<()> {
-        self.transaction(Op::Lease, async |tx| {
+        transaction!(self, Op::Lease, |tx| {
             let released = sqlx::query!(
                 r#"
                 update shards set holder = null, deadline = clock_timestamp()
@@ -197,7 +198,7 @@ impl Store {
 
     /// An operator says that removing is safe again after the database went back in time.
     pub async fn release_shard(&self, actor: &str, shard: &Shard) -> Result<ShardState> {
-        self.transaction(Op::Release, async |tx| {
+        transaction!(self, Op::Release, |tx| {
             let name = shard.to_string();
             let before = sqlx::query_scalar!(
                 r#"select restored_at::text from shards where shard = $1 for no key update"#,

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Op, Result, Store,
+    database::transaction,
     lease::{self, Fence},
     row::{Row, to_json},
 };
@@ -59,7 +60,7 @@ impl Store {
         targets: &Observed<Vec<ObservedTarget>>,
     ) -> Result<bool> {
         let (facts, targets) = (to_json(&Seen::from(facts)), to_json(&Seen::from(targets)));
-        self.transaction(Op::RecordObservation, async |tx| {
+        transaction!(self, Op::RecordObservation, |tx| {
             lease::check(tx, fence).await?;
             let written = sqlx::query!(
                 r#"

@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use crate::{
     Op, Result, Store,
+    database::transaction,
     row::{Row, limit},
     wake,
 };
@@ -132,7 +133,7 @@ impl Store {
                 json!({ "cluster": cluster, "namespace": service.namespace, "service": service.name, "pods": pods })
             })
             .collect();
-        self.transaction(Op::RequestRelists, async |tx| {
+        transaction!(self, Op::RequestRelists, |tx| {
             let clusters = sqlx::query_scalar!(
                 r#"
                 with asked as (

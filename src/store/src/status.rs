@@ -10,7 +10,9 @@ use serde_json::{Value, json};
 use sqlx::PgConnection;
 
 use crate::{
-    Op, Result, Store, lease,
+    Op, Result, Store,
+    database::transaction,
+    lease,
     row::{Row, to_json},
     wake,
 };
@@ -25,7 +27,7 @@ impl Store {
         if statuses.is_empty() {
             return Ok(0);
         }
-        self.transaction(Op::Report, async |tx| {
+        transaction!(self, Op::Report, |tx| {
             lease::check(tx, fence).await?;
             let ids: Vec<_> = statuses.keys().map(|id| id.0).collect();
             let bodies: Vec<_> = statuses.values().map(to_json).collect();

@@ -4,7 +4,9 @@ use model::ClusterId;
 use sqlx::PgConnection;
 
 use crate::{
-    Error, Op, Result, Store, lease,
+    Error, Op, Result, Store,
+    database::transaction,
+    lease,
     row::{Row, to_bigint},
     wake,
 };
@@ -38,7 +40,7 @@ impl Store {
         last_epoch: u64,
         cluster_uid: &str,
     ) -> Result<Opened> {
-        self.transaction(Op::OpenStream, async |tx| {
+        transaction!(self, Op::OpenStream, |tx| {
             let row = sqlx::query!(
                 r#"
                 select epoch, cluster_uid, (extract(epoch from clock_timestamp()) * 1000)::bigint as "millis!",
@@ -91,7 +93,7 @@ impl Store {
 
     /// The agent was heard of.
     pub async fn touch(&self, stream: Stream) -> Result<()> {
-        self.transaction(Op::Touch, async |tx| {
+        transaction!(self, Op::Touch, |tx| {
             let was_silent = sqlx::query_scalar!(
                 r#"
                 update clusters set seen_at = clock_timestamp()

@@ -8,7 +8,9 @@ use serde_json::Value;
 use sqlx::PgConnection;
 
 use crate::{
-    Error, Op, Put, Result, Store, audit, lease,
+    Error, Op, Put, Result, Store, audit,
+    database::transaction,
+    lease,
     row::{self, Row, to_json},
     version, wake,
 };
@@ -41,7 +43,7 @@ impl Store {
         spec: &TargetGroupSpec,
         expected: Option<i64>,
     ) -> Result<Put<TargetGroup>> {
-        self.transaction(Op::Declare, async |tx| {
+        transaction!(self, Op::Declare, |tx| {
             let stored = for_update(tx, name).await?;
             version::check(expected, stored.as_ref().map(|group| group.version))?;
             match stored {
@@ -139,7 +141,7 @@ impl Store {
 
     /// Forgets a group that nothing uses and in which nothing is ours.
     pub async fn delete_target_group(&self, actor: &str, name: &Name, expected: Option<i64>) -> Result<()> {
-        self.transaction(Op::Declare, async |tx| {
+        transaction!(self, Op::Declare, |tx| {
             let Some(group) = for_update(tx, name).await? else { return Err(Error::not_found("target group", name)) };
             version::check(expected, Some(group.version))?;
             let arn = group.spec.arn.to_string();

@@ -2,7 +2,7 @@
 
 use model::ClusterId;
 
-use crate::{Op, Result, Store, audit, row::Row};
+use crate::{Op, Result, Store, audit, database::transaction, row::Row};
 
 /// What a token entitles to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ impl Store {
             Role::Viewer => ("viewer", None),
             Role::Agent(cluster) => ("agent", Some(cluster.0)),
         };
-        self.transaction(Op::Token, async |tx| {
+        transaction!(self, Op::Token, |tx| {
             sqlx::query!(
                 "insert into tokens (hash, name, role, cluster_id) values ($1, $2, $3, $4) on conflict (hash) do nothing",
                 hash.as_slice(),

@@ -15,6 +15,7 @@ use sqlx::PgConnection;
 use super::{Ingested, departures, service, slices};
 use crate::{
     Op, Result, Store,
+    database::transaction,
     row::{Row, to_bigint},
     stream,
     stream::Stream,
@@ -33,7 +34,7 @@ impl Store {
             pods,
         } = confirm;
         let cluster = stream.cluster;
-        self.transaction(Op::IngestConfirm, async |tx| {
+        transaction!(self, Op::IngestConfirm, |tx| {
             stream::check(tx, stream).await?;
             // Only the relist that it answers is done with. A contradicted one is asked for again by the next plan.
             sqlx::query!(

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use sqlx::PgConnection;
 
 use super::Ingested;
-use crate::{Op, Result, Store, stream, stream::Stream, wake};
+use crate::{Op, Result, Store, database::transaction, stream, stream::Stream, wake};
 
 /// How long a departure is kept for which the ledger has no target: one may just be about to be registered.
 const KEPT_SECONDS: f64 = 600.0;
@@ -22,7 +22,7 @@ impl Store {
         service: &ObjectName,
         vanished: &[Vanished],
     ) -> Result<Ingested> {
-        self.transaction(Op::IngestDepartures, async |tx| {
+        transaction!(self, Op::IngestDepartures, |tx| {
             stream::check(tx, stream).await?;
             let written = write(tx, stream.cluster, service, vanished).await?;
             if written > 0 {

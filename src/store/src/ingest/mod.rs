@@ -15,7 +15,7 @@ mod unbinding;
 use model::{ClusterId, binding::BindingSpec, condition::Problem, stream::Source};
 use sqlx::PgConnection;
 
-use crate::{Op, Result, Store, row::to_json, stream, stream::Stream};
+use crate::{Op, Result, Store, database::transaction, row::to_json, stream, stream::Stream};
 
 pub(crate) use departures::of_strength;
 pub(crate) use judge::judge;
@@ -41,7 +41,7 @@ pub struct Ingested {
 impl Store {
     /// The agent can no longer see a kind. What it stated stays; the next reset of the kind ends it.
     pub async fn ingest_unsynced(&self, stream: Stream, kind: &str, reason: &str) -> Result<Ingested> {
-        self.transaction(Op::IngestUnsynced, async |tx| {
+        transaction!(self, Op::IngestUnsynced, |tx| {
             stream::check(tx, stream).await?;
             let done = sqlx::query!(
                 r#"

@@ -7,7 +7,7 @@ use model::{
 use sqlx::PgConnection;
 
 use super::{Ingested, synced};
-use crate::{Op, Result, Store, row::to_json, stream, stream::Stream, wake};
+use crate::{Op, Result, Store, database::transaction, row::to_json, stream, stream::Stream, wake};
 
 impl Store {
     /// Stores a Service, or that it does not exist.
@@ -17,7 +17,7 @@ impl Store {
         object: &ObjectName,
         state: Option<&Service>,
     ) -> Result<Ingested> {
-        self.transaction(Op::IngestService, async |tx| {
+        transaction!(self, Op::IngestService, |tx| {
             stream::check(tx, stream).await?;
             synced(tx, stream.cluster, "Service").await?;
             if !write(tx, stream.cluster, object, state).await? {

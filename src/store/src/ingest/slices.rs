@@ -11,6 +11,7 @@ use sqlx::PgConnection;
 use super::{Ingested, synced};
 use crate::{
     Op, Result, Store,
+    database::transaction,
     row::{to_bigint, to_json},
     stream,
     stream::Stream,
@@ -33,7 +34,7 @@ impl Store {
         service: &ObjectName,
         change: &Change<EndpointSlice>,
     ) -> Result<Ingested> {
-        self.transaction(Op::IngestSlices, async |tx| {
+        transaction!(self, Op::IngestSlices, |tx| {
             stream::check(tx, stream).await?;
             let stated = sqlx::query_scalar!(
                 "select slices_known from services where cluster_id = $1 and namespace = $2 and name = $3",

@@ -15,7 +15,9 @@ use super::{
     sync_services, synced, unbinding,
 };
 use crate::{
-    Op, Result, Store, hold, row,
+    Op, Result, Store,
+    database::transaction,
+    hold, row,
     row::{to_bigint, to_json},
     status, stream,
     stream::Stream,
@@ -27,7 +29,7 @@ impl Store {
     /// far as the rule on many at once lets them go (`ingest/unbinding.rs`).
     pub async fn ingest_sources(&self, stream: Stream, change: &Change<JudgedSource>) -> Result<Ingested> {
         let cluster = stream.cluster;
-        self.transaction(Op::IngestSources, async |tx| {
+        transaction!(self, Op::IngestSources, |tx| {
             stream::check(tx, stream).await?;
             let existing = match change {
                 Change::Reset(_) => {

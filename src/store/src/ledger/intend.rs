@@ -12,6 +12,7 @@ use sqlx::PgConnection;
 
 use crate::{
     Error, Op, Result, Store,
+    database::transaction,
     lease::{self, Fence},
     row::{to_bigint, to_json},
 };
@@ -25,7 +26,7 @@ impl Store {
     pub async fn intend(&self, fence: &Fence, id: PlanId, plan: &Plan, steps: &[Step]) -> Result<()> {
         let arn = plan.target_group.to_string();
         let body = to_json(plan);
-        self.transaction(Op::Intend, async |tx| {
+        transaction!(self, Op::Intend, |tx| {
             lease::check(tx, fence).await?;
             if journal(tx, fence, id, &arn, &body).await? {
                 mark(tx, &arn, &plan.marks).await?;
@@ -61,7 +62,7 @@ impl Store {
             return Ok(());
         }
         let arn = arn.to_string();
-        self.transaction(Op::Marks, async |tx| {
+        transaction!(self, Op::Marks, |tx| {
             lease::check(tx, fence).await?;
             mark(tx, &arn, marks).await
         })

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Op, Result, Store,
+    database::transaction,
     lease::{self, Fence},
 };
 
@@ -60,7 +61,7 @@ impl Store {
             "ambiguous": keys(Outcome::Ambiguous),
             "problem": problem,
         });
-        self.transaction(Op::Settle, async |tx| {
+        transaction!(self, Op::Settle, |tx| {
             lease::check(tx, fence).await?;
             // One statement: what each part sees is the state before.
             sqlx::query!(
