@@ -1,1 +1,29 @@
-//! Placeholder doc, replaced with the crate's first code.
+//! The shard loops: gather → plan → apply → report.
+//!
+//! A replica leases shards. For each one it runs a worker that takes target groups by key, one pass in flight per group.
+//! A pass reads what is stored (`store`), asks `planner` what follows, makes the intent durable, calls `aws`, records the
+//! outcome, and reports. Nothing is decided here: a pass that finds no step does nothing.
+//!
+//! What always holds here:
+//! - No write to AWS without a durable intent, nor beyond the lease's deadline on the monotonic clock.
+//! - A pass carries no payload and does not retry: the next activation is the retry.
+//! - What only time can change wakes by time; what a lost notification hides is found by the sweep.
+//!
+//! This crate must not know who is connected (`wire`, `api`) or how Kubernetes objects are written. In the ring it is
+//! steps 4 to 8; its reports reach clusters and portals through `store`.
+
+mod apply;
+mod clock;
+mod engine;
+mod gather;
+mod memory;
+mod metrics;
+mod pass;
+mod queue;
+mod settings;
+mod shard;
+
+pub use clock::DatabaseClock;
+pub use engine::Engine;
+pub use metrics::Metrics;
+pub use settings::Settings;

@@ -1,0 +1,187 @@
+//! One pass over one target group: gather → plan → apply, until there is no step, then report.
+
+use std::{sync::Arc, time::Duration};
+
+use aws::ShardClient;
+use jiff::{SignedDuration, Timestamp};
+use model::{
+    Observed, PlanId, TargetGroupArn,
+    binding::Lifecycle,
+    plan::{Observe, Plan, Step},
+};
+use planner::Input;
+use store::{Fence, Store};
+use tokio::{sync::watch, time::Instant};
+
+use crate::{Settings, apply, clock::DatabaseClock, gather::gather, memory::Memory};
+
+/// What every pass of a shard works with.
+pub(crate) struct Context {
+    pub(crate) store: Store,
+    pub(crate) client: ShardClient,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) clock: DatabaseClock,
+    pub(crate) fence: Fence,
+    /// Until when writes may be under way; moved on by each renewal of the lease.
+    pub(crate) deadline: watch::Receiver<Instant>,
+    /// Until then a call of the writer before us may still arrive in AWS.
+    pub(crate) fenced_until: Option<Timestamp>,
+}
+
+/// Why a pass ended early. The next activation is the retry.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("the database did not do what the pass needs")]
+    Store(#[from] store::Error),
+    #[error("AWS did not describe the target group")]
+    Observe(#[from] aws::Error),
+}
+
+/// More rounds than any sequence of steps needs; what is left then is work for the next pass.
+const ROUNDS: usize = 6;
+
+impl Context {
+    /// Looks at the group and does what follows. Returns when time alone may change the plan.
+    pub(crate) async fn pass(
+        &self,
+        arn: &TargetGroupArn,
+        memory: &mut Memory,
+    ) -> Result<Option<Duration>, Error> {
+        if !memory.recalled {
+            self.recall(arn, memory).await?;
+        }
+        let mut observed = false;
+        for _ in 0..ROUNDS {
+            let mut input = self.gather(arn, memory).await?;
+            let mut plan = planner::plan(&input);
+            if !observed && self.should_observe(&input, &plan, memory) {
+                observed = true;
+                self.observe(arn, memory).await?;
+                continue;
+            }
+            if plan.steps.is_empty() {
+                self.report(&input, &plan, memory).await?;
+                return Ok(wake_in(&input, &plan));
+            }
+            let mut permits = apply::Permits::default();
+            if plan.steps.iter().any(Step::writes_aws) {
+                let waited = permits.wait(self, arn, &plan).await;
+                if waited {
+                    // What changed meanwhile joins the call.
+                    input = self.gather(arn, memory).await?;
+                    plan = planner::plan(&input);
+                }
+            }
+            let failure = self.apply(arn, &plan, permits).await?;
+            let failed = failure.is_some();
+            memory.failure = failure;
+            if failed {
+                let input = self.gather(arn, memory).await?;
+                let plan = planner::plan(&input);
+                self.report(&input, &plan, memory).await?;
+                return Ok(Some(memory.backoff.next_delay()));
+            }
+            memory.backoff.reset();
+        }
+        Ok(Some(Duration::ZERO))
+    }
+
+    async fn gather(&self, arn: &TargetGroupArn, memory: &Memory) -> Result<Input, Error> {
+        Ok(gather(&self.store, arn, memory, &self.settings.guards, self.fenced_until).await?)
+    }
+
+    /// What a former writer saw is better than nothing: a successor registers at once.
+    async fn recall(&self, arn: &TargetGroupArn, memory: &mut Memory) -> Result<(), Error> {
+        if let Some(observation) = self.store.observation(arn).await? {
+            memory.facts = observation.facts;
+            memory.targets = observation.targets;
+        }
+        memory.recalled = true;
+        Ok(())
+    }
+
+    /// Whether AWS must be asked before this plan counts: the plan says so, or the last answer is old and somebody is
+    /// interested in the group.
+    fn should_observe(&self, input: &Input, plan: &Plan, memory: &Memory) -> bool {
+        let of_interest = !input.bindings.is_empty() || !input.ledger.is_empty();
+        let age = SignedDuration::try_from(self.settings.observe_every).unwrap_or(SignedDuration::MAX);
+        match plan.observe {
+            Some(Observe::First | Observe::Verify) => true,
+            None => of_interest && plan.steps.is_empty() && memory.is_older_than(input.now - age),
+        }
+    }
+
+    async fn observe(&self, arn: &TargetGroupArn, memory: &mut Memory) -> Result<(), Error> {
+        // A failed read leaves what was seen before: it says nothing, in particular not that nothing is there.
+        let described = async {
+            let facts = self.client.target_group(arn).await?;
+            let targets = match &facts {
+                Observed::Absent { at } => Observed::Absent { at: *at },
+                Observed::Unknown | Observed::Present { .. } => self.client.target_health(arn).await?,
+            };
+            Ok::<_, aws::Error>((facts, targets))
+        };
+        let (facts, targets) = match described.await {
+            Ok(described) => described,
+            Err(error) => {
+                memory.failure = Some(error.problem());
+                let input = self.gather(arn, memory).await?;
+                let plan = planner::plan(&input);
+                self.report(&input, &plan, memory).await?;
+                return Err(error.into());
+            }
+        };
+        let changed =
+            memory.facts.present() != facts.present() || memory.targets.present() != targets.present();
+        let first = matches!(memory.facts, Observed::Unknown);
+        memory.facts = facts;
+        memory.targets = targets;
+        memory.failure = None;
+        if changed || first {
+            self.store
+                .record_observation(&self.fence, arn, &memory.facts, &memory.targets)
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Tells what became of the bindings, and asks clusters for what would release a hold.
+    async fn report(&self, input: &Input, plan: &Plan, memory: &mut Memory) -> Result<(), Error> {
+        let arn = &input.arn;
+        if !plan.marks.is_empty() {
+            self.store.apply_marks(&self.fence, arn, &plan.marks).await?;
+        }
+        if !plan.relists.is_empty() {
+            self.store.request_relists(&plan.relists).await?;
+        }
+        if memory.holds.as_ref() != Some(&plan.holds) {
+            self.store.sync_holds(&self.fence, arn, &plan.holds).await?;
+            memory.holds = Some(plan.holds.clone());
+        }
+        if memory.statuses != plan.statuses {
+            self.store.report(&self.fence, &plan.statuses).await?;
+            memory.statuses.clone_from(&plan.statuses);
+        }
+        let finished = input.bindings.iter().any(|bound| {
+            let binding = &bound.binding;
+            matches!(binding.lifecycle, Lifecycle::Deleted { .. })
+                && !input.ledger.iter().any(|row| row.bindings.contains(&binding.id))
+        });
+        if finished {
+            self.store.finish_bindings(&self.fence, arn).await?;
+        }
+        Ok(())
+    }
+
+    /// A fresh id for a plan that is about to be journaled.
+    pub(crate) fn plan_id() -> PlanId {
+        PlanId(uuid::Uuid::now_v7())
+    }
+}
+
+/// How long until time alone may change the plan.
+fn wake_in(input: &Input, plan: &Plan) -> Option<Duration> {
+    // A millisecond late rather than a microsecond early.
+    let left = plan.wake_at?.duration_since(input.now) + SignedDuration::from_millis(1);
+    Some(Duration::try_from(left).unwrap_or(Duration::from_millis(1)))
+}
