@@ -7,7 +7,7 @@ use std::{
 };
 
 use sqlx::{
-    Connection, PgConnection, PgPool,
+    Connection, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions, PgSslMode},
 };
 
@@ -28,7 +28,7 @@ macro_rules! transaction {
                     let $tx: &mut sqlx::PgConnection = &mut transaction;
                     $work
                 };
-                let worked: $crate::Result<_> = work.await;
+                let worked = $crate::database::typed(work).await;
                 let done = $crate::database::end(transaction, worked).await;
                 match done {
                     Err(error) if store.tries_again(op, attempt, &error) => attempt += 1,
@@ -38,6 +38,7 @@ macro_rules! transaction {
         })
     };
 }
+pub(crate) use transaction;
 
 /// How often a transaction that lost a race is run before the caller is told.
 const ATTEMPTS: u32 = 5;
@@ -191,6 +192,11 @@ impl Store {
             .done(op, begun.elapsed(), done.as_ref().err().map(Error::label));
         done
     }
+}
+
+/// Tells the compiler what `?` converts into.
+pub(crate) fn typed<T, F: Future<Output = Result<T>>>(work: F) -> F {
+    work
 }
 
 /// Commits what worked; else rolls back.

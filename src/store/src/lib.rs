@@ -15,12 +15,11 @@
 //! This crate must not know AWS clients, protobuf, HTTP, or how plans are made. In the ring it is step 3 (ingest) with
 //! step 4 (wake) in the same transaction; `reconcile` goes on with [`Store::group`].
 
-#[macro_use]
-mod database;
 mod audit;
 mod binding;
 mod cluster;
 mod counts;
+mod database;
 mod declared;
 mod error;
 mod group;
