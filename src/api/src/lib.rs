@@ -1,1 +1,14 @@
-//! Placeholder doc, replaced with the crate's first code.
+//! The service's outside: REST for people and portals, gRPC for agents.
+//!
+//! This crate owns the transports and nothing else: who a token belongs to, what its owner may do and what a request
+//! means is decided in `control`. It turns requests into calls of control, and control's answers and errors into JSON,
+//! problems, messages and statuses ([`problem`] has the one table). It must not know SQL, AWS or the reconcile loop: a
+//! request never calls AWS. In the ring (see `src/README.md`) an agent's statements come in here and go on to `control`;
+//! what the loop has to say goes out here.
+
+pub mod agent;
+pub mod problem;
+pub mod rest;
+mod tls;
+
+pub use tls::Pem;

@@ -1,1 +1,65 @@
-//! Placeholder doc, replaced with the crate's first code.
+//! The use cases of Elbow and who may call them, free of any transport.
+//!
+//! One file per aggregate for what people and portals ask ([`Control`]); [`session`] for what an agent states and is
+//! told. Every use case takes the caller as a [`Principal`] and decides itself whether it may. Text that users wrote is
+//! compiled by `translate` before it is stored: what is wrong with it is stored as a problem beside what it had before,
+//! and removes nothing.
+//!
+//! This crate must not know HTTP, gRPC or protobuf (that is `api`), and never reaches AWS or the reconcile loop: both
+//! halves meet in the database. In the ring (see `src/README.md`) it is step 3, ingest, between `api` and `store`, and
+//! step 9, deliver, on the way back.
+
+mod authentication;
+pub mod bindings;
+mod clusters;
+mod compile;
+pub mod endpoints;
+mod error;
+mod holds;
+mod list;
+mod plans;
+mod principal;
+pub mod session;
+mod settings;
+mod shards;
+mod target_groups;
+mod text;
+mod token;
+pub mod view;
+mod wakes;
+
+pub use authentication::ApiRole;
+pub use error::{Error, Kind};
+pub use list::{Expected, Listing, Page, Write, Written};
+pub use principal::{Principal, Role};
+pub use settings::Settings;
+pub use token::{Token, TokenHash};
+
+use std::sync::Arc;
+
+use runtime::{Kind as TaskKind, Tasks};
+use store::Store;
+use wakes::Wakes;
+
+/// The use cases. Clones share everything.
+#[derive(Clone, Debug)]
+pub struct Control {
+    store: Store,
+    settings: Arc<Settings>,
+    wakes: Wakes,
+}
+
+impl Control {
+    pub fn new(store: Store, settings: Settings) -> Self {
+        Self { store, settings: Arc::new(settings), wakes: Wakes::default() }
+    }
+
+    /// Passes the database's wakes on to the sessions of this process.
+    pub fn spawn(&self, tasks: &Tasks) {
+        let (wakes, store) = (self.wakes.clone(), self.store.clone());
+        let soft = tasks.soft();
+        tasks.spawn(TaskKind::Critical, "session wakes", async move {
+            soft.run_until_cancelled(wakes.run(store)).await;
+        });
+    }
+}

@@ -1,0 +1,73 @@
+//! What control says, in the words of the wire.
+
+use control::session::{Directive, Event, Reply, Scope, WriteBack};
+use wire::agent::v1::{self as v1, ServerMessage, resync, server_message::Message};
+
+pub(super) fn message(message: Message) -> ServerMessage {
+    ServerMessage {
+        message: Some(message),
+    }
+}
+
+pub(super) fn reply(reply: Reply) -> ServerMessage {
+    message(match reply {
+        Reply::Ack { revision } => Message::Ack(v1::Ack { revision }),
+        Reply::Resync { scope, reason } => {
+            let scope = match scope {
+                Scope::Sources => resync::Scope::Sources(v1::AllSources {}),
+                Scope::Service(service) => resync::Scope::Service(service.into()),
+            };
+            Message::Resync(v1::Resync {
+                reason: reason.to_owned(),
+                scope: Some(scope),
+            })
+        }
+    })
+}
+
+pub(super) fn directive(directive: Directive) -> ServerMessage {
+    message(match directive {
+        Directive::Subscribe(services) => Message::Subscribe(v1::Subscribe {
+            services: services.into_iter().map(Into::into).collect(),
+        }),
+        Directive::Relist { id, service, pods } => Message::Relist(v1::Relist {
+            relist_id: id,
+            namespace: service.namespace,
+            service: service.name,
+            pods: pods.into_iter().map(Into::into).collect(),
+        }),
+        Directive::WriteBack(WriteBack {
+            id,
+            object,
+            uid,
+            status,
+            event,
+        }) => Message::WriteBack(v1::WriteBack {
+            write_back_id: id,
+            namespace: object.namespace,
+            name: object.name,
+            uid: uid.to_string(),
+            target_group_binding: Some(status.into()),
+            event: event.map(
+                |Event {
+                     warning,
+                     reason,
+                     message,
+                 }| v1::Event {
+                    r#type: if warning { "Warning" } else { "Normal" }.to_owned(),
+                    reason: reason.to_string(),
+                    message,
+                },
+            ),
+        }),
+    })
+}
+
+pub(super) fn go_away(reason: impl Into<String>, superseded: bool) -> ServerMessage {
+    let retry_after_seconds = u32::from(!superseded);
+    message(Message::GoAway(v1::GoAway {
+        reason: reason.into(),
+        superseded,
+        retry_after_seconds,
+    }))
+}

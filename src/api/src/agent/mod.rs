@@ -1,0 +1,78 @@
+//! gRPC for agents: `elbow.agent.v1.AgentService`.
+
+mod answer;
+pub mod server;
+mod stream;
+
+use std::time::Duration;
+
+use control::{Control, Principal, Token};
+use runtime::{Kind, Tasks};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
+use wire::agent::v1::{AgentMessage, ServerMessage, agent_service_server::AgentService};
+
+use crate::problem::{self, Kind as ProblemKind};
+
+/// Messages to one agent that wait for it to read. A slower agent is cut; it loses nothing, since it resyncs.
+const OUTBOUND_QUEUE: usize = 16;
+/// How long one message may wait in the queue.
+const SEND_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a new stream may take to say Hello.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The service that agents connect to.
+#[derive(Clone)]
+pub struct Agents {
+    control: Control,
+    tasks: Tasks,
+}
+
+impl Agents {
+    pub fn new(control: Control, tasks: Tasks) -> Self {
+        Self { control, tasks }
+    }
+
+    async fn authenticate(&self, metadata: &MetadataMap) -> Result<Principal, Status> {
+        let header = metadata
+            .get("authorization")
+            .and_then(|value| value.to_str().ok());
+        let token = header
+            .and_then(|value| value.strip_prefix("Bearer "))
+            .and_then(Token::parse);
+        let token = token.ok_or_else(|| status(&control::Error::Unauthenticated))?;
+        self.control
+            .authenticate(&token)
+            .await
+            .map_err(|error| status(&error))
+    }
+}
+
+#[tonic::async_trait]
+impl AgentService for Agents {
+    type ConnectStream = ReceiverStream<Result<ServerMessage, Status>>;
+
+    async fn connect(
+        &self,
+        request: Request<Streaming<AgentMessage>>,
+    ) -> Result<Response<Self::ConnectStream>, Status> {
+        let principal = self.authenticate(request.metadata()).await?;
+        let (outbound, answers) = mpsc::channel(OUTBOUND_QUEUE);
+        let stream = stream::AgentStream::new(
+            self.control.clone(),
+            principal,
+            request.into_inner(),
+            outbound,
+            self.tasks.soft(),
+        );
+        self.tasks.spawn(Kind::Job, "agent stream", stream.run());
+        Ok(Response::new(ReceiverStream::new(answers)))
+    }
+}
+
+/// A use case's error in gRPC.
+fn status(error: &control::Error) -> Status {
+    problem::log(error);
+    Status::new(ProblemKind::Refused(error.kind()).row().code, error.to_string())
+}

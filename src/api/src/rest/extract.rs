@@ -1,0 +1,150 @@
+//! Reading requests: whatever cannot be read becomes a problem that names what and where.
+
+use axum::{
+    body::Bytes,
+    extract::{FromRequest, FromRequestParts, Request, path::ErrorKind, rejection::PathRejection},
+    http::{StatusCode, header, request::Parts},
+};
+use control::{Expected, Kind as Refusal, Principal};
+use serde::de::DeserializeOwned;
+
+use crate::problem::{Kind, Problem};
+
+/// A JSON body. Unknown fields are an error where `T` denies them.
+pub(super) struct Body<T>(pub(super) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        if !is_json(&request) {
+            let detail = "the body must be JSON: send `content-type: application/json`";
+            return Err(Problem::new(Kind::UnsupportedMediaType, detail));
+        }
+        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| {
+            let kind = match rejection.status() {
+                StatusCode::PAYLOAD_TOO_LARGE => Kind::TooLarge,
+                _ => Kind::Malformed,
+            };
+            Problem::new(kind, rejection.body_text())
+        })?;
+        read(&bytes).map(Self)
+    }
+}
+
+fn is_json(request: &Request) -> bool {
+    let kind = request
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    let essence = kind.split(';').next().unwrap_or_default().trim();
+    essence.eq_ignore_ascii_case("application/json")
+}
+
+fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let field = error.path().to_string();
+        let inner = error.into_inner();
+        if inner.is_data() {
+            Problem::new(Kind::Refused(Refusal::Invalid), inner.to_string()).at(field.trim_start_matches('.'))
+        } else {
+            Problem::new(Kind::Malformed, format!("the body is not JSON: {inner}"))
+        }
+    })?;
+    json.end().map_err(|error| {
+        Problem::new(
+            Kind::Malformed,
+            format!("the body is not one JSON value: {error}"),
+        )
+    })?;
+    Ok(value)
+}
+
+/// Path parameters.
+pub(super) struct Path<T>(pub(super) T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        match axum::extract::Path::from_request_parts(parts, state).await {
+            Ok(axum::extract::Path(value)) => Ok(Self(value)),
+            Err(PathRejection::FailedToDeserializePathParams(failed)) => Err(match failed.into_kind() {
+                ErrorKind::DeserializeError { key, message, .. } => {
+                    Problem::new(Kind::Refused(Refusal::Invalid), message).at(key)
+                }
+                ErrorKind::ParseErrorAtKey {
+                    key,
+                    value,
+                    expected_type,
+                } => {
+                    let detail = format!("`{value}` is no {expected_type}");
+                    Problem::new(Kind::Refused(Refusal::Invalid), detail).at(key)
+                }
+                other => Problem::new(Kind::Malformed, other.to_string()),
+            }),
+            Err(rejection) => Err(Problem::new(Kind::Malformed, rejection.body_text())),
+        }
+    }
+}
+
+/// Query parameters. Unknown ones are an error where `T` denies them: a misspelt `dryRun` must not write.
+pub(super) struct Query<T>(pub(super) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
+        axum::extract::Query::try_from_uri(&parts.uri)
+            .map(|axum::extract::Query(value)| Self(value))
+            .map_err(|rejection| Problem::new(Kind::Malformed, rejection.body_text()))
+    }
+}
+
+/// `If-Match`: the version that the caller decided on.
+pub(super) struct IfMatch(pub(super) Expected);
+
+impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
+        let mut values = parts.headers.get_all(header::IF_MATCH).iter();
+        let malformed = || {
+            let detail =
+                "If-Match must be one entity tag as an answer's ETag header carries it, e.g. `\"3\"`, or `*`";
+            Problem::new(Kind::Malformed, detail).at("If-Match")
+        };
+        let expected = match (values.next(), values.next()) {
+            (None, _) => Expected::Anything,
+            (Some(value), None) => match value.to_str().map_err(|_| malformed())?.trim() {
+                "*" => Expected::Something,
+                tag => {
+                    let quoted = tag.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+                    Expected::Version(
+                        quoted
+                            .and_then(|version| version.parse().ok())
+                            .ok_or_else(malformed)?,
+                    )
+                }
+            },
+            (Some(_), Some(_)) => return Err(malformed()),
+        };
+        Ok(Self(expected))
+    }
+}
+
+/// The authenticated caller; [`super::auth`] has put it there.
+pub(super) struct Caller(pub(super) Principal);
+
+impl<S: Send + Sync> FromRequestParts<S> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
+        let principal = parts.extensions.get::<Principal>().cloned();
+        principal
+            .map(Self)
+            .ok_or_else(|| control::Error::Unauthenticated.into())
+    }
+}

@@ -1,0 +1,207 @@
+//! Bindings.
+
+use control::{bindings::ApiSpec, view::BindingView};
+use model::{
+    BindingId, Name, TargetGroupArn,
+    binding::{Binding as ModelBinding, Lifecycle, Origin, PortRef},
+    condition::{BindingStatus as ModelStatus, Problem, Readiness, Reason, Truth},
+};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{Metadata, word};
+
+/// A Service's endpoints → a target group.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::rest) struct Binding {
+    #[schema(value_type = uuid::Uuid)]
+    id: BindingId,
+    #[schema(value_type = String)]
+    cluster: Name,
+    namespace: String,
+    name: String,
+    /// `object` (a TargetGroupBinding in the cluster) or `api`.
+    origin: String,
+    metadata: Metadata,
+    /// The last valid spec; absent: there has never been one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    spec: Option<BindingSpec>,
+    status: BindingStatus,
+    pub(in crate::rest) version: i64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(in crate::rest) struct BindingSpec {
+    /// The ARN of a declared target group that admits the cluster; cannot change.
+    #[schema(value_type = String)]
+    target_group_arn: TargetGroupArn,
+    /// The Service, in the binding's namespace.
+    service: String,
+    /// A port of the Service, by number or by name, as text.
+    #[schema(value_type = String)]
+    port: PortRef,
+}
+
+/// What became of a binding.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::rest) struct BindingStatus {
+    /// `active`, `deleted` (its targets are going) or `deletionHeld`.
+    lifecycle: &'static str,
+    ready: Condition,
+    /// The generation of the object, or the version of the API's binding, that `ready` speaks of; 0: none yet.
+    observed_generation: i64,
+    /// Targets that the binding wants.
+    desired: u32,
+    /// Wanted targets that are registered.
+    registered: u32,
+    /// Registered targets that a hold keeps although they are not wanted.
+    held: u32,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::rest) struct Condition {
+    /// `True`, `False` or `Unknown`.
+    status: String,
+    /// A stable word, e.g. `Reconciled`.
+    reason: String,
+    message: String,
+}
+
+/// A binding to declare or change.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(in crate::rest) struct PutBinding {
+    pub(in crate::rest) spec: BindingSpec,
+}
+
+impl From<BindingView> for Binding {
+    fn from(view: BindingView) -> Self {
+        let BindingView {
+            cluster,
+            binding,
+            created_at,
+            status,
+        } = view;
+        let ModelBinding {
+            id,
+            cluster: _,
+            object,
+            origin,
+            generation: _,
+            lifecycle,
+            spec,
+            problem,
+            version,
+        } = binding;
+        Self {
+            id,
+            cluster,
+            namespace: object.namespace,
+            name: object.name,
+            origin: word(&origin),
+            metadata: Metadata { created_at },
+            spec: spec.map(|spec| BindingSpec {
+                target_group_arn: spec.target_group,
+                service: spec.service,
+                port: spec.port,
+            }),
+            status: BindingStatus::of(lifecycle, status, problem),
+            version,
+        }
+    }
+}
+
+impl BindingStatus {
+    fn of(lifecycle: Lifecycle, status: Option<ModelStatus>, problem: Option<Problem>) -> Self {
+        let lifecycle = match lifecycle {
+            Lifecycle::Active => "active",
+            Lifecycle::Deleted { .. } => "deleted",
+            Lifecycle::DeletionHeld { .. } => "deletionHeld",
+        };
+        let ModelStatus {
+            observed_generation,
+            ready,
+            desired,
+            registered,
+            held,
+        } = status.unwrap_or_else(|| not_yet(problem));
+        let Readiness {
+            status,
+            reason,
+            message,
+        } = ready;
+        let ready = Condition {
+            status: word(&status),
+            reason: reason.to_string(),
+            message,
+        };
+        Self {
+            lifecycle,
+            ready,
+            observed_generation,
+            desired,
+            registered,
+            held,
+        }
+    }
+}
+
+/// The status of a binding that no plan has looked at.
+fn not_yet(problem: Option<Problem>) -> ModelStatus {
+    let ready = match problem {
+        Some(problem) => Readiness {
+            status: Truth::False,
+            reason: problem.reason,
+            message: problem.to_string(),
+        },
+        None => Readiness {
+            status: Truth::Unknown,
+            reason: Reason::Progressing,
+            message: "no plan has been made for it yet".to_owned(),
+        },
+    };
+    ModelStatus {
+        observed_generation: 0,
+        ready,
+        desired: 0,
+        registered: 0,
+        held: 0,
+    }
+}
+
+impl From<BindingSpec> for ApiSpec {
+    fn from(spec: BindingSpec) -> Self {
+        let BindingSpec {
+            target_group_arn,
+            service,
+            port,
+        } = spec;
+        Self {
+            target_group: target_group_arn,
+            service,
+            port,
+        }
+    }
+}
+
+/// Which of two bindings of one name is meant.
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::rest) enum OriginParam {
+    Object,
+    Api,
+}
+
+impl From<OriginParam> for Origin {
+    fn from(origin: OriginParam) -> Self {
+        match origin {
+            OriginParam::Object => Self::Object,
+            OriginParam::Api => Self::Api,
+        }
+    }
+}

@@ -1,0 +1,142 @@
+use axum::{Json, extract::State, http::StatusCode, response::Response};
+use control::Control;
+use model::Name;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{Answer, PageParams, WriteParams, put_status, versioned};
+use crate::{
+    problem::Problem,
+    rest::{
+        extract::{Body, Caller, IfMatch, Path, Query},
+        resource::{
+            List,
+            cluster::{AgentToken, Cluster, PutCluster},
+        },
+    },
+};
+
+pub(in crate::rest) fn routes() -> OpenApiRouter<Control> {
+    OpenApiRouter::new()
+        .routes(routes!(list))
+        .routes(routes!(get, put, delete))
+        .routes(routes!(issue_token))
+}
+
+/// List clusters.
+#[utoipa::path(
+    get, path = "/v1/clusters", operation_id = "listClusters", tag = "clusters", params(PageParams),
+    responses(
+        (status = 200, description = "A page of clusters, by name", body = List<Cluster>),
+        (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+async fn list(
+    State(control): State<Control>,
+    Caller(principal): Caller,
+    Query(page): Query<PageParams>,
+) -> Answer<Json<List<Cluster>>> {
+    Ok(Json(List::of(
+        control.list_clusters(&principal, &page.into()).await?,
+    )))
+}
+
+/// Read a cluster.
+#[utoipa::path(
+    get, path = "/v1/clusters/{cluster}", operation_id = "getCluster", tag = "clusters",
+    params(("cluster" = String, Path, description = "The cluster's name")),
+    responses(
+        (status = 200, description = "The cluster", body = Cluster, headers(("ETag" = String, description = "Its version"))),
+        (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+async fn get(
+    State(control): State<Control>,
+    Caller(principal): Caller,
+    Path(name): Path<Name>,
+) -> Answer<Response> {
+    let cluster = Cluster::from(control.get_cluster(&principal, &name).await?);
+    Ok(versioned(StatusCode::OK, cluster.version, &cluster))
+}
+
+/// Register a cluster, or change one. The answer that creates it carries the token of its agent.
+#[utoipa::path(
+    put, path = "/v1/clusters/{cluster}", operation_id = "putCluster", tag = "clusters",
+    params(
+        ("cluster" = String, Path, description = "The cluster's name"),
+        WriteParams,
+        ("If-Match" = Option<String>, Header, description = "The version that the caller has seen"),
+    ),
+    request_body = PutCluster,
+    responses(
+        (status = 200, description = "The cluster, changed or as it was", body = Cluster),
+        (status = 201, description = "The cluster, new, with the token of its agent", body = Cluster),
+        (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+async fn put(
+    State(control): State<Control>,
+    Caller(principal): Caller,
+    Path(name): Path<Name>,
+    Query(params): Query<WriteParams>,
+    IfMatch(expected): IfMatch,
+    Body(body): Body<PutCluster>,
+) -> Answer<Response> {
+    let write = params.expecting(expected);
+    let (written, token) = control
+        .put_cluster(&principal, name, body.spec.into(), write)
+        .await?;
+    let mut cluster = Cluster::from(written.value);
+    cluster.agent_token = token.map(|token| token.expose().to_owned());
+    Ok(versioned(put_status(written.created), cluster.version, &cluster))
+}
+
+/// Remove a cluster's registration.
+///
+/// Refused while targets are registered for it. AWS is not touched.
+#[utoipa::path(
+    delete, path = "/v1/clusters/{cluster}", operation_id = "deleteCluster", tag = "clusters",
+    params(
+        ("cluster" = String, Path, description = "The cluster's name"),
+        WriteParams,
+        ("If-Match" = Option<String>, Header, description = "The version that the caller has seen"),
+    ),
+    responses(
+        (status = 200, description = "The cluster as it was", body = Cluster),
+        (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+async fn delete(
+    State(control): State<Control>,
+    Caller(principal): Caller,
+    Path(name): Path<Name>,
+    Query(params): Query<WriteParams>,
+    IfMatch(expected): IfMatch,
+) -> Answer<Json<Cluster>> {
+    let write = params.expecting(expected);
+    Ok(Json(
+        control.delete_cluster(&principal, &name, write).await?.into(),
+    ))
+}
+
+/// Issue a further token for a cluster's agent. Those issued before stay valid.
+#[utoipa::path(
+    post, path = "/v1/clusters/{cluster}/token", operation_id = "issueAgentToken", tag = "clusters",
+    params(("cluster" = String, Path, description = "The cluster's name")),
+    responses(
+        (status = 201, description = "The token, shown this once", body = AgentToken),
+        (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+async fn issue_token(
+    State(control): State<Control>,
+    Caller(principal): Caller,
+    Path(name): Path<Name>,
+) -> Answer<(StatusCode, Json<AgentToken>)> {
+    let token = control.issue_agent_token(&principal, &name).await?;
+    Ok((
+        StatusCode::CREATED,
+        Json(AgentToken {
+            token: token.expose().to_owned(),
+        }),
+    ))
+}

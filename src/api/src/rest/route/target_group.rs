@@ -1,0 +1,118 @@
+use axum::{Json, extract::State, http::StatusCode, response::Response};
+use control::Control;
+use model::Name;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{Answer, PageParams, WriteParams, put_status, versioned};
+use crate::{
+    problem::Problem,
+    rest::{
+        extract::{Body, Caller, IfMatch, Path, Query},
+        resource::{
+            List,
+            target_group::{PutTargetGroup, TargetGroup},
+        },
+    },
+};
+
+pub(in crate::rest) fn routes() -> OpenApiRouter<Control> {
+    OpenApiRouter::new()
+        .routes(routes!(list))
+        .routes(routes!(get, put, delete))
+}
+
+/// List declared target groups.
+#[utoipa::path(
+    get, path = "/v1/target-groups", operation_id = "listTargetGroups", tag = "target groups", params(PageParams),
+    responses(
+        (status = 200, description = "A page of target groups, by name", body = List<TargetGroup>),
+        (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+async fn list(
+    State(control): State<Control>,
+    Caller(principal): Caller,
+    Query(page): Query<PageParams>,
+) -> Answer<Json<List<TargetGroup>>> {
+    Ok(Json(List::of(
+        control.list_target_groups(&principal, &page.into()).await?,
+    )))
+}
+
+/// Read a target group, with what AWS said of it last.
+#[utoipa::path(
+    get, path = "/v1/target-groups/{targetGroup}", operation_id = "getTargetGroup", tag = "target groups",
+    params(("targetGroup" = String, Path, description = "The name it was declared by")),
+    responses(
+        (status = 200, description = "The target group", body = TargetGroup, headers(("ETag" = String, description = "Its version"))),
+        (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+async fn get(
+    State(control): State<Control>,
+    Caller(principal): Caller,
+    Path(name): Path<Name>,
+) -> Answer<Response> {
+    let group = TargetGroup::from(control.get_target_group(&principal, &name).await?);
+    Ok(versioned(StatusCode::OK, group.version, &group))
+}
+
+/// Declare a target group that somebody else made, or change which clusters may use it.
+#[utoipa::path(
+    put, path = "/v1/target-groups/{targetGroup}", operation_id = "putTargetGroup", tag = "target groups",
+    params(
+        ("targetGroup" = String, Path, description = "The name to declare it by"),
+        WriteParams,
+        ("If-Match" = Option<String>, Header, description = "The version that the caller has seen"),
+    ),
+    request_body = PutTargetGroup,
+    responses(
+        (status = 200, description = "The target group, changed or as it was", body = TargetGroup),
+        (status = 201, description = "The target group, new", body = TargetGroup),
+        (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+async fn put(
+    State(control): State<Control>,
+    Caller(principal): Caller,
+    Path(name): Path<Name>,
+    Query(params): Query<WriteParams>,
+    IfMatch(expected): IfMatch,
+    Body(body): Body<PutTargetGroup>,
+) -> Answer<Response> {
+    let write = params.expecting(expected);
+    let written = control
+        .put_target_group(&principal, name, body.spec.into(), write)
+        .await?;
+    let group = TargetGroup::from(written.value);
+    Ok(versioned(put_status(written.created), group.version, &group))
+}
+
+/// Take a declaration back. Refused while bindings use it. AWS is not touched.
+#[utoipa::path(
+    delete, path = "/v1/target-groups/{targetGroup}", operation_id = "deleteTargetGroup", tag = "target groups",
+    params(
+        ("targetGroup" = String, Path, description = "The name it was declared by"),
+        WriteParams,
+        ("If-Match" = Option<String>, Header, description = "The version that the caller has seen"),
+    ),
+    responses(
+        (status = 200, description = "The target group as it was", body = TargetGroup),
+        (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+async fn delete(
+    State(control): State<Control>,
+    Caller(principal): Caller,
+    Path(name): Path<Name>,
+    Query(params): Query<WriteParams>,
+    IfMatch(expected): IfMatch,
+) -> Answer<Json<TargetGroup>> {
+    let write = params.expecting(expected);
+    Ok(Json(
+        control
+            .delete_target_group(&principal, &name, write)
+            .await?
+            .into(),
+    ))
+}

@@ -1,0 +1,240 @@
+//! Every route × every kind of caller, and hostile input, with the routes taken from the OpenAPI document.
+
+use anyhow::Context;
+use axum::{
+    body::Body,
+    http::{Method, Request, StatusCode, header},
+};
+use proptest::{
+    prelude::*,
+    strategy::ValueTree,
+    test_runner::{Config, TestRunner},
+};
+use serde_json::{Value, json};
+use crate::support::{Answer, Api};
+
+/// An operation of the document, with its path parameters filled in.
+#[derive(Clone, Debug)]
+struct Operation {
+    id: String,
+    method: Method,
+    path: String,
+    has_body: bool,
+}
+
+fn operations(fill: impl Fn(&str) -> String) -> Vec<Operation> {
+    let document: Value = serde_json::from_str(&api::rest::openapi::document()).unwrap();
+    let mut operations = Vec::new();
+    for (template, methods) in document["paths"].as_object().unwrap() {
+        let path: Vec<_> = template
+            .split('/')
+            .map(|segment| match segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
+                Some(name) => fill(name),
+                None => segment.to_owned(),
+            })
+            .collect();
+        for (method, operation) in methods.as_object().unwrap() {
+            operations.push(Operation {
+                id: operation["operationId"].as_str().unwrap().to_owned(),
+                method: method.to_uppercase().parse().unwrap(),
+                path: path.join("/"),
+                has_body: operation.get("requestBody").is_some(),
+            });
+        }
+    }
+    assert!(operations.len() > 15, "{}", operations.len());
+    operations
+}
+
+fn plausible(parameter: &str) -> String {
+    match parameter {
+        "plan" | "hold" => uuid::Uuid::from_u128(7).to_string(),
+        "partition" => "aws".to_owned(),
+        "account" => "123456789012".to_owned(),
+        "region" => "eu-central-1".to_owned(),
+        _ => "nothing-here".to_owned(),
+    }
+}
+
+fn request(operation: &Operation, token: Option<&str>) -> Request<Body> {
+    let mut request = Request::builder().method(operation.method.clone()).uri(&operation.path);
+    if let Some(token) = token {
+        request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+    }
+    if operation.has_body {
+        return request.header(header::CONTENT_TYPE, "application/json").body(Body::from("{}")).unwrap();
+    }
+    request.body(Body::empty()).unwrap()
+}
+
+#[tokio::test]
+async fn every_route_asks_who_calls_and_lets_each_role_do_what_it_may() -> anyhow::Result<()> {
+    let api = Api::start().await?;
+    for operation in operations(plausible) {
+        let reads = operation.method == Method::GET || operation.id == "previewPlan";
+        let status = async |token: Option<&str>| -> anyhow::Result<StatusCode> {
+            let answer = api.send(request(&operation, token)).await?;
+            answer.is_problem_or_success().with_context(|| operation.id.clone())?;
+            Ok(answer.status)
+        };
+        let id = &operation.id;
+        assert_eq!(status(None).await?, 401, "{id} without a token");
+        assert_eq!(status(Some("nonsense")).await?, 401, "{id} with a bad token");
+        assert_eq!(status(Some(control::Token::generate().expose())).await?, 401, "{id} with an unknown token");
+        let refused = |status: StatusCode| status == 401 || status == 403;
+        // A body that cannot be read is told before the role is asked: it tells nothing about what is stored.
+        let unreadable = |status: StatusCode| operation.has_body && status == 422;
+        let agent = status(Some(&api.agent)).await?;
+        assert!(agent == 403 || unreadable(agent), "{id} by an agent: {agent}");
+        let viewer = status(Some(&api.viewer)).await?;
+        assert_eq!(refused(viewer), !reads && !unreadable(viewer), "{id} by a viewer: {viewer}");
+        assert!(!refused(status(Some(&api.admin)).await?), "{id} by an admin");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_no_route_is_answered_as_a_problem() -> anyhow::Result<()> {
+    let api = Api::start().await?;
+    for (method, path, status, kind) in [
+        ("GET", "/", 404, "/problems/no-such-route"),
+        ("GET", "/v1/nothing", 404, "/problems/no-such-route"),
+        ("PATCH", "/v1/clusters/a", 405, "/problems/method-not-allowed"),
+        ("GET", "/v1/clusters/%ff", 400, "/problems/malformed"),
+        ("GET", "/v1/clusters/UPPER", 422, "/problems/invalid"),
+        ("GET", "/v1/clusters?limit=many", 400, "/problems/malformed"),
+        ("GET", "/v1/clusters?limt=1", 400, "/problems/malformed"),
+        ("GET", "/v1/clusters?cursor=%00", 422, "/problems/invalid"),
+        ("DELETE", "/v1/clusters/a?dryrun=true", 400, "/problems/malformed"),
+        ("GET", "/v1/clusters/a/bindings/x/y?wait=1h", 422, "/problems/invalid"),
+        ("GET", "/v1/plans/no-uuid", 422, "/problems/invalid"),
+    ] {
+        let request = Request::builder().method(method).uri(path).header("authorization", api.bearer());
+        let answer = api.send(request.body(Body::empty())?).await?;
+        assert_eq!((answer.status.as_u16(), answer.kind()), (status, kind), "{method} {path}: {answer:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_body_that_cannot_be_read_is_answered_with_the_field() -> anyhow::Result<()> {
+    let api = Api::start().await?;
+    let spec = json!({"account": "123456789012", "region": "eu-central-1", "vpcId": "vpc-0a1b2c3d", "mode": "full"});
+    let with = |field: &str, value: Value| {
+        let mut spec = spec.clone();
+        spec[field] = value;
+        json!({ "spec": spec }).to_string()
+    };
+    let mut without_mode = spec.clone();
+    without_mode.as_object_mut().unwrap().remove("mode");
+    let json = "application/json";
+    for (kind, body, status, field) in [
+        (json, "{".to_owned(), 400, None),
+        (json, "[1,".to_owned(), 400, None),
+        (json, String::new(), 400, None),
+        (json, format!("{} x", json!({ "spec": spec })), 400, None),
+        (json, "[".repeat(100_000), 400, None),
+        (json, "null".to_owned(), 422, None),
+        (json, with("account", json!("12")), 422, Some("spec.account")),
+        (json, with("account", json!("1234567890\u{0}2")), 422, Some("spec.account")),
+        (json, with("mode", json!("fast")), 422, Some("spec.mode")),
+        (json, with("mode", Value::Null), 422, Some("spec.mode")),
+        (json, with("moode", json!("full")), 422, Some("spec.moode")),
+        (json, json!({ "spec": without_mode }).to_string(), 422, Some("spec")),
+        ("text/plain", json!({ "spec": spec }).to_string(), 415, None),
+        (json, with("region", json!("x".repeat(2 * 1024 * 1024))), 413, None),
+    ] {
+        let answer = api.call("PUT", "/v1/clusters/a", &[("content-type", kind)], body.clone()).await?;
+        let shown: String = body.chars().take(100).collect();
+        assert_eq!(answer.status.as_u16(), status, "{shown}: {answer:?}");
+        assert_eq!(answer.body["field"].as_str(), field, "{shown}: {answer:?}");
+    }
+    Ok(())
+}
+
+fn any_json() -> impl Strategy<Value = Value> {
+    let text = prop_oneof![
+        any::<String>(),
+        Just("\u{0}".to_owned()),
+        Just("'; drop table clusters; --".to_owned()),
+        Just("123456789012".to_owned()),
+        Just("eu-central-1".to_owned()),
+        Just("vpc-0a1b2c3d".to_owned()),
+        Just("full".to_owned()),
+        Just("arn:aws:elasticloadbalancing:eu-central-1:123456789012:targetgroup/web/1ce5b7da835c9ffb".to_owned()),
+    ];
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        text.prop_map(Value::from),
+    ];
+    let key = prop_oneof![
+        Just("spec".to_owned()),
+        Just("account".to_owned()),
+        Just("region".to_owned()),
+        Just("vpcId".to_owned()),
+        Just("mode".to_owned()),
+        Just("arn".to_owned()),
+        Just("clusters".to_owned()),
+        Just("targetGroup".to_owned()),
+        Just("targetGroupArn".to_owned()),
+        Just("service".to_owned()),
+        Just("port".to_owned()),
+        any::<String>(),
+    ];
+    leaf.prop_recursive(4, 32, 6, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::btree_map(key.clone(), inner, 0..6)
+                .prop_map(|fields| Value::Object(fields.into_iter().collect())),
+        ]
+    })
+}
+
+#[tokio::test]
+async fn no_body_and_no_path_ends_in_an_error_of_the_server() -> anyhow::Result<()> {
+    let api = Api::start().await?;
+    let mut runner = TestRunner::new(Config::default());
+    let hostile = ["a", "a%00b", "%2e%2e", "%f0%9f%92%a9", "'%20or%201=1", "%e2%80%ae", "A", "-", "%25", "a%2fb"];
+    let mut bodies = 0;
+    for round in 0..30 {
+        let place = |parameter: &str| match round % 3 {
+            0 => plausible(parameter),
+            _ => hostile[(round + parameter.len()) % hostile.len()].to_owned(),
+        };
+        for operation in operations(place) {
+            let body = match operation.has_body {
+                true => any_json().new_tree(&mut runner).map_err(anyhow::Error::msg)?.current().to_string(),
+                false => String::new(),
+            };
+            bodies += usize::from(operation.has_body);
+            let headers = [("content-type", "application/json")];
+            let answer = api.call(operation.method.as_str(), &operation.path, &headers, body.clone()).await?;
+            assert!(!answer.status.is_server_error(), "{} {} {body}: {answer:?}", operation.id, operation.path);
+            answer.is_problem_or_success()?;
+        }
+    }
+    println!("{bodies} bodies");
+    Ok(())
+}
+
+#[test]
+fn the_committed_document_is_the_one_of_the_routes() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../clients/openapi.json");
+    let committed = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(
+        committed == api::rest::openapi::document(),
+        "clients/openapi.json is not what the routes say: run `elbow-server openapi > clients/openapi.json`"
+    );
+}
+
+#[tokio::test]
+async fn the_document_is_served_as_it_is_committed() -> anyhow::Result<()> {
+    let api = Api::start().await?;
+    let Answer { status, body, .. } = api.call("GET", "/v1/openapi.json", &[], String::new()).await?;
+    assert_eq!(status, 200);
+    assert_eq!(body, serde_json::from_str::<Value>(&api::rest::openapi::document())?);
+    Ok(())
+}

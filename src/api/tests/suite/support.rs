@@ -1,0 +1,124 @@
+//! The REST API in this process, over a database of its own.
+
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use api::rest;
+use axum::{
+    Router,
+    body::{Body, to_bytes},
+    http::{Request, Response, StatusCode, header},
+};
+use control::{ApiRole, Control, Expected, Settings, Write};
+use model::cluster::{ClusterSpec, Mode};
+use runtime::telemetry::Registry;
+use serde_json::Value;
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use store::{Metrics, Options, Store};
+use tower::ServiceExt;
+
+pub(crate) struct Api {
+    pub(crate) control: Control,
+    router: Router,
+    pub(crate) admin: String,
+    pub(crate) viewer: String,
+    /// The token of an agent of cluster `one`.
+    pub(crate) agent: String,
+}
+
+/// What was answered.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: axum::http::HeaderMap,
+    pub(crate) body: Value,
+}
+
+/// A database of its own on the server that `ELBOW_TEST_DATABASE_URL` names.
+async fn database() -> anyhow::Result<String> {
+    let url = std::env::var("ELBOW_TEST_DATABASE_URL")
+        .context("set ELBOW_TEST_DATABASE_URL to a Postgres that may be filled, or run `cargo xtask test`")?;
+    let name = format!("t{}", uuid::Uuid::new_v4().simple());
+    let mut connection = PgConnection::connect(&url).await?;
+    sqlx::query(AssertSqlSafe(format!("create database {name}"))).execute(&mut connection).await?;
+    let (server, _) = url.rsplit_once('/').context("the URL names a database")?;
+    Ok(format!("{server}/{name}"))
+}
+
+impl Api {
+    pub(crate) async fn start() -> anyhow::Result<Self> {
+        let options = Options { max_connections: 4, timeout: Duration::from_secs(20) };
+        let store = Store::connect(&database().await?, options, Metrics::new(&mut Registry::default())).await?;
+        store.migrate().await?;
+        let control = Control::new(store, Settings::default());
+        let admin = control.create_token("admin", ApiRole::Admin).await?;
+        let viewer = control.create_token("viewer", ApiRole::Viewer).await?;
+        let principal = control.authenticate(&admin).await?;
+        let write = Write { expected: Expected::Anything, dry_run: false };
+        let (_, agent) = control.put_cluster(&principal, "one".parse()?, cluster_spec(), write).await?;
+        Ok(Self {
+            router: rest::router(control.clone()),
+            control,
+            admin: admin.expose().to_owned(),
+            viewer: viewer.expose().to_owned(),
+            agent: agent.context("a new cluster has a token")?.expose().to_owned(),
+        })
+    }
+
+    pub(crate) async fn send(&self, request: Request<Body>) -> anyhow::Result<Answer> {
+        let response: Response<Body> = self.router.clone().oneshot(request).await?;
+        let (parts, body) = response.into_parts();
+        let bytes = to_bytes(body, 16 * 1024 * 1024).await?;
+        let body = if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).context("not JSON")? };
+        Ok(Answer { status: parts.status, headers: parts.headers, body })
+    }
+
+    /// Sends as an admin.
+    pub(crate) async fn call(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: String,
+    ) -> anyhow::Result<Answer> {
+        let mut request = Request::builder().method(method).uri(path).header("authorization", self.bearer());
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.send(request.body(Body::from(body))?).await
+    }
+
+    pub(crate) fn bearer(&self) -> String {
+        format!("Bearer {}", self.admin)
+    }
+}
+
+pub(crate) fn cluster_spec() -> ClusterSpec {
+    ClusterSpec {
+        account: "123456789012".parse().unwrap(),
+        region: "eu-central-1".parse().unwrap(),
+        vpc_id: "vpc-0a1b2c3d".parse().unwrap(),
+        mode: Mode::Full,
+    }
+}
+
+impl Answer {
+    /// The type of the problem.
+    pub(crate) fn kind(&self) -> &str {
+        self.body["type"].as_str().unwrap_or_default()
+    }
+
+    /// Every answer that is no success is a problem in its full form, and every answer has a request id.
+    pub(crate) fn is_problem_or_success(&self) -> anyhow::Result<()> {
+        ensure!(self.headers.contains_key("x-request-id"), "no request id: {self:?}");
+        if self.status.is_success() {
+            return Ok(());
+        }
+        let content = self.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        ensure!(content == Some("application/problem+json"), "{self:?}");
+        ensure!(self.kind().starts_with("/problems/"), "{self:?}");
+        ensure!(self.body["status"] == self.status.as_u16(), "{self:?}");
+        ensure!(self.body["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{self:?}");
+        Ok(())
+    }
+}

@@ -1,0 +1,261 @@
+//! Bindings: those of objects to be read, those of the API to be declared.
+
+use std::time::Duration;
+
+use model::{
+    BindingId, ClusterId, Name, TargetGroupArn,
+    binding::{Binding, BindingSpec, Lifecycle, Origin, PortRef},
+    condition::Truth,
+    fact::ObjectName,
+};
+use serde_json::{Value, json};
+use store::{BindingFilter, Put, StoredBinding};
+use tokio::time::{Instant, timeout_at};
+use uuid::Uuid;
+
+use crate::{Control, Error, Listing, Page, Principal, Write, Written, text, view::BindingView};
+
+/// A name is taken by at most a few bindings: one of each origin, and deleted ones whose targets are going.
+const NAMESAKES: u32 = 100;
+
+/// Where a binding is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BindingName {
+    pub cluster: Name,
+    /// The namespace of the Service, and the binding's name.
+    pub object: ObjectName,
+}
+
+/// What is declared by API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiSpec {
+    pub target_group: TargetGroupArn,
+    pub service: String,
+    pub port: PortRef,
+}
+
+impl ApiSpec {
+    /// The text that `translate` reads: both origins are compiled by one rule.
+    fn source(&self) -> Value {
+        let Self { target_group, service, port } = self;
+        let port = match port {
+            PortRef::Number(number) => json!(number),
+            PortRef::Name(name) => json!(name),
+        };
+        json!({ "targetGroupARN": target_group, "serviceRef": { "name": service, "port": port } })
+    }
+}
+
+impl Control {
+    /// By id. Deleted ones are listed until their targets are gone.
+    pub async fn list_bindings(
+        &self,
+        principal: &Principal,
+        cluster: Option<&Name>,
+        page: &Page,
+    ) -> Result<Listing<BindingView>, Error> {
+        principal.read("list bindings")?;
+        let cluster = match cluster {
+            Some(name) => Some(self.cluster(name).await?.cluster.id),
+            None => None,
+        };
+        let filter = BindingFilter { cluster, ..BindingFilter::default() };
+        let bindings = self.store.bindings(&filter, page.after::<BindingId>()?, page.rows()).await?;
+        Ok(page.cut(bindings, |stored| stored.binding.id.to_string()).map(Into::into))
+    }
+
+    /// A binding; with `wait`, when it is ready or the time is over. Without an origin, the object's goes first.
+    pub async fn get_binding(
+        &self,
+        principal: &Principal,
+        name: &BindingName,
+        origin: Option<Origin>,
+        wait: Duration,
+    ) -> Result<BindingView, Error> {
+        principal.read("read bindings")?;
+        text::object_name(&name.object)?;
+        let cluster = self.cluster(&name.cluster).await?.cluster.id;
+        // From before the first look, so that no change is missed.
+        let mut wakes = self.wakes.subscribe(cluster);
+        let deadline = Instant::now() + wait;
+        loop {
+            wakes.mark_unchanged();
+            let found = self.find_binding(cluster, &name.object, origin).await?;
+            let binding = found.ok_or_else(|| Error::not_found("binding", &name.object))?;
+            let ready = binding.status.as_ref().is_some_and(|status| status.ready.status == Truth::True);
+            if ready || Instant::now() >= deadline {
+                return Ok(binding.into());
+            }
+            // Woken or late: either way it is looked at again. A lost wake costs one poll.
+            let look_again = deadline.min(Instant::now() + self.settings.poll);
+            timeout_at(look_again, wakes.changed()).await.ok();
+        }
+    }
+
+    /// Declares a binding or changes one that was declared here.
+    pub async fn put_binding(
+        &self,
+        principal: &Principal,
+        name: &BindingName,
+        spec: ApiSpec,
+        write: Write,
+    ) -> Result<Written<BindingView>, Error> {
+        let actor = principal.write("declare bindings")?;
+        text::object_name(&name.object)?;
+        text::dns_subdomain("spec.service", &spec.service)?;
+        let cluster = self.cluster(&name.cluster).await?.cluster;
+        self.require_admission(&cluster.name, &spec.target_group).await?;
+        let source = spec.source();
+        let compiled = translate::target_group_binding(&source, &cluster.spec, &|_| Vec::new());
+        let compiled = compiled.map_err(|problem| Error::Invalid {
+            field: problem.field.as_deref().map(api_field),
+            message: problem.message,
+        })?;
+        let stored = self.active_api_binding(cluster.id, &name.object).await?;
+        write.expected.check(stored.as_ref().map(|stored| stored.binding.version))?;
+        if write.dry_run {
+            return would_be(stored, cluster.id, name, compiled.spec);
+        }
+        let expected = write.expected.version();
+        let put = self.store.put_binding(actor, cluster.id, &name.object, &source, &compiled.spec, expected).await?;
+        let created = matches!(put, Put::Created(_));
+        let id = put.into_inner().id;
+        let stored = self.store.binding(id).await?.ok_or_else(|| Error::not_found("binding", &name.object))?;
+        Ok(Written { created, value: stored.into() })
+    }
+
+    /// Deletes a binding that was declared here. Its targets are deregistered. The answer is what it was.
+    pub async fn delete_binding(
+        &self,
+        principal: &Principal,
+        name: &BindingName,
+        write: Write,
+    ) -> Result<BindingView, Error> {
+        let actor = principal.write("delete bindings")?;
+        text::object_name(&name.object)?;
+        let cluster = self.cluster(&name.cluster).await?.cluster;
+        let Some(stored) = self.active_api_binding(cluster.id, &name.object).await? else {
+            return Err(self.not_declared_here(cluster.id, &name.object).await?);
+        };
+        write.expected.check(Some(stored.binding.version))?;
+        if !write.dry_run {
+            self.store.delete_binding(actor, cluster.id, &name.object, write.expected.version()).await?;
+        }
+        Ok(stored.into())
+    }
+
+    async fn find_binding(
+        &self,
+        cluster: ClusterId,
+        object: &ObjectName,
+        origin: Option<Origin>,
+    ) -> Result<Option<StoredBinding>, Error> {
+        let filter = BindingFilter {
+            cluster: Some(cluster),
+            namespace: Some(object.namespace.clone()),
+            name: Some(object.name.clone()),
+            origin,
+            ..BindingFilter::default()
+        };
+        let found = self.store.bindings(&filter, None, NAMESAKES).await?;
+        Ok(found.into_iter().min_by_key(|stored| {
+            (stored.binding.lifecycle != Lifecycle::Active, stored.binding.origin != Origin::Object)
+        }))
+    }
+
+    async fn active_api_binding(
+        &self,
+        cluster: ClusterId,
+        object: &ObjectName,
+    ) -> Result<Option<StoredBinding>, Error> {
+        let found = self.find_binding(cluster, object, Some(Origin::Api)).await?;
+        Ok(found.filter(|stored| stored.binding.lifecycle == Lifecycle::Active))
+    }
+
+    async fn not_declared_here(&self, cluster: ClusterId, object: &ObjectName) -> Result<Error, Error> {
+        Ok(match self.find_binding(cluster, object, Some(Origin::Object)).await? {
+            Some(_) => Error::Conflict(format!(
+                "binding `{object}` is a TargetGroupBinding object: delete it in its cluster"
+            )),
+            None => Error::not_found("binding", object),
+        })
+    }
+
+    /// Told at once to a portal, where an object would show it as its condition.
+    async fn require_admission(&self, cluster: &Name, arn: &TargetGroupArn) -> Result<(), Error> {
+        let field = "spec.targetGroupArn";
+        let Some(group) = self.store.target_group_by_arn(arn).await? else {
+            let message = format!("no declared target group has the ARN {arn}: declare it with PUT /v1/target-groups/NAME");
+            return Err(Error::at(field, message));
+        };
+        if group.spec.clusters.contains(cluster) {
+            return Ok(());
+        }
+        let message = format!(
+            "target group `{}` does not admit cluster `{cluster}`: add the cluster to its spec.clusters",
+            group.name
+        );
+        Err(Error::at(field, message))
+    }
+}
+
+/// The field of the API's form for a field of the object's.
+fn api_field(field: &str) -> String {
+    match field {
+        "spec.targetGroupARN" => "spec.targetGroupArn".to_owned(),
+        "spec.serviceRef.name" => "spec.service".to_owned(),
+        "spec.serviceRef.port" => "spec.port".to_owned(),
+        other => other.to_owned(),
+    }
+}
+
+/// What a PUT would answer, decided as the store would.
+fn would_be(
+    stored: Option<StoredBinding>,
+    cluster: ClusterId,
+    name: &BindingName,
+    spec: BindingSpec,
+) -> Result<Written<BindingView>, Error> {
+    let Some(mut stored) = stored else {
+        let binding = Binding {
+            id: BindingId(Uuid::nil()),
+            cluster,
+            object: name.object.clone(),
+            origin: Origin::Api,
+            generation: 1,
+            lifecycle: Lifecycle::Active,
+            spec: Some(spec),
+            problem: None,
+            version: 1,
+        };
+        let value = BindingView { cluster: name.cluster.clone(), binding, created_at: None, status: None };
+        return Ok(Written { created: true, value });
+    };
+    if let Some(before) = stored.binding.spec.as_ref().filter(|before| before.target_group != spec.target_group) {
+        let message = format!(
+            "binding `{}` is to {} and cannot become one to another target group: delete it and declare it anew",
+            name.object, before.target_group
+        );
+        return Err(Error::Conflict(message));
+    }
+    if stored.binding.spec.as_ref() != Some(&spec) {
+        stored.binding.spec = Some(spec);
+        stored.binding.version += 1;
+    }
+    Ok(Written { created: false, value: stored.into() })
+}
+
+impl From<StoredBinding> for BindingView {
+    fn from(stored: StoredBinding) -> Self {
+        let StoredBinding {
+            binding,
+            cluster_name,
+            source: _,
+            object_version: _,
+            created_at,
+            status,
+            status_changed_at: _,
+        } = stored;
+        Self { cluster: cluster_name, binding, created_at: Some(created_at), status }
+    }
+}

@@ -1,0 +1,89 @@
+//! What an agent states, into the store.
+
+use model::stream::{Change, Source, Statement, Update};
+use store::{Ingested, JudgedSource};
+
+use super::{Reply, Scope, Session, continuity::Verdict};
+use crate::Error;
+
+impl Session {
+    /// Stores a statement and answers it. The answer to an update comes when it is stored for good.
+    pub async fn ingest(&mut self, statement: Statement) -> Result<Vec<Reply>, Error> {
+        let store = &self.control.store;
+        match statement {
+            Statement::Update { revision, update } => return self.update(revision, update).await,
+            Statement::Heartbeat => store.touch(self.stream).await?,
+            Statement::Unsynced { kind, reason } => {
+                tracing::warn!(cluster = %self.cluster.name, kind, reason, "the agent cannot see a kind");
+                store.ingest_unsynced(self.stream, &kind, &reason).await?;
+            }
+            Statement::WriteBackResult { id, error: Some(error) } => {
+                tracing::warn!(cluster = %self.cluster.name, id, error, "a status could not be written back");
+                self.told.write_back_failed();
+            }
+            Statement::WriteBackResult { id: _, error: None } => {}
+        }
+        Ok(Vec::new())
+    }
+
+    async fn update(&mut self, revision: u64, update: Update) -> Result<Vec<Reply>, Error> {
+        let Verdict { take, mut resync, reason } = self.continuity.judge(revision, &update);
+        let mut because = reason;
+        if take {
+            let scope = scope(&update);
+            let ingested = self.store(update).await?;
+            if ingested.needs_reset && self.continuity.lose(&scope) {
+                because = "what the patch is relative to is no longer stored";
+                resync.push(scope);
+            }
+        }
+        let resyncs = resync.into_iter().map(|scope| Reply::Resync { scope, reason: because });
+        Ok(resyncs.chain([Reply::Ack { revision }]).collect())
+    }
+
+    async fn store(&self, update: Update) -> Result<Ingested, Error> {
+        let (store, stream) = (&self.control.store, self.stream);
+        Ok(match update {
+            Update::Sources(change) => return self.sources(change).await,
+            Update::Service { object, state } => store.ingest_service(stream, &object, state.as_ref()).await?,
+            Update::Slices { service, change } => store.ingest_slices(stream, &service, &change).await?,
+            Update::Departures { service, vanished } => {
+                store.ingest_departures(stream, &service, &vanished).await?
+            }
+            Update::Confirm(confirm) => store.ingest_confirm(stream, &confirm).await?,
+        })
+    }
+
+    async fn sources(&self, change: Change<Source>) -> Result<Ingested, Error> {
+        let (Change::Reset(stated) | Change::Patch { upserted: stated, .. }) = &change;
+        let compiler = self.control.compiler(&self.cluster.spec, stated.iter().map(|source| &source.spec)).await?;
+        let mut unresolved = false;
+        let mut judge = |source: Source| {
+            let verdict = compiler.compile(&source.spec);
+            unresolved |= verdict.is_err() && source.spec.get("targetGroupName").is_some();
+            JudgedSource { source, verdict }
+        };
+        let change = match change {
+            Change::Reset(stated) => Change::Reset(stated.into_iter().map(&mut judge).collect()),
+            Change::Patch { upserted, deleted } => {
+                Change::Patch { upserted: upserted.into_iter().map(&mut judge).collect(), deleted }
+            }
+        };
+        let ingested = self.control.store.ingest_sources(self.stream, &change).await?;
+        if unresolved {
+            // A group that was declared since the names were looked up did not see these texts.
+            self.control.recompile(&self.cluster).await?;
+        }
+        Ok(ingested)
+    }
+}
+
+fn scope(update: &Update) -> Scope {
+    match update {
+        Update::Sources(_) => Scope::Sources,
+        Update::Service { object: service, .. }
+        | Update::Slices { service, .. }
+        | Update::Departures { service, .. } => Scope::Service(service.clone()),
+        Update::Confirm(confirm) => Scope::Service(confirm.object.clone()),
+    }
+}

@@ -1,0 +1,20 @@
+use std::time::Duration;
+
+use model::guard::Guards;
+
+/// What an operator can set about the use cases.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How often an agent says that it lives.
+    pub heartbeat: Duration,
+    /// How often a session looks for news by itself: a wake may be lost.
+    pub poll: Duration,
+    /// The loop's guards, so that a preview says what the loop would do.
+    pub guards: Guards,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { heartbeat: Duration::from_secs(10), poll: Duration::from_secs(15), guards: Guards::default() }
+    }
+}

@@ -1,0 +1,94 @@
+//! What the use cases answer: resources with what became of them.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use model::{
+    HoldId, Name, Observed, PlanId, Shard, TargetGroupArn,
+    binding::Binding,
+    cluster::Cluster,
+    condition::BindingStatus,
+    fact::{ObjectName, ServiceFacts},
+    plan::{Hold, Plan},
+    target::ObservedTarget,
+    target_group::{TargetGroup, TargetGroupFacts},
+};
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClusterView {
+    pub cluster: Cluster,
+    /// `None`: it is only what a dry run says would be.
+    pub created_at: Option<Timestamp>,
+    pub agent: AgentView,
+}
+
+/// What is known of a cluster's agent.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AgentView {
+    /// How many streams the cluster has begun: the epoch of the newest.
+    pub epoch: u64,
+    pub instance: Option<String>,
+    pub seen_at: Option<Timestamp>,
+    /// When a complete list of its source objects was last stored.
+    pub synced_at: Option<Timestamp>,
+    /// Kinds that the agent says it cannot see, with the reason.
+    pub unsynced: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct TargetGroupView {
+    pub target_group: TargetGroup,
+    pub facts: Observed<TargetGroupFacts>,
+    pub targets: Observed<Vec<ObservedTarget>>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct BindingView {
+    pub cluster: Name,
+    pub binding: Binding,
+    /// `None`: it is only what a dry run says would be.
+    pub created_at: Option<Timestamp>,
+    /// `None`: not yet looked at.
+    pub status: Option<BindingStatus>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServiceView {
+    pub service: ObjectName,
+    pub facts: ServiceFacts,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlanView {
+    pub id: PlanId,
+    /// The epoch of the writer that made it.
+    pub epoch: u64,
+    pub at: Timestamp,
+    pub plan: Plan,
+    /// What became of each step; `None`: not known (yet).
+    pub outcome: Option<serde_json::Value>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct HoldView {
+    pub id: HoldId,
+    pub shard: Shard,
+    pub target_group: Option<TargetGroupArn>,
+    pub cluster: Option<Name>,
+    pub hold: Hold,
+    pub since: Timestamp,
+    pub released_at: Option<Timestamp>,
+    pub released_by: Option<String>,
+    pub ended_at: Option<Timestamp>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct ShardView {
+    pub shard: Shard,
+    /// The replica that writes to AWS for it.
+    pub holder: Option<String>,
+    pub epoch: u64,
+    pub deadline: Option<Timestamp>,
+    /// Since when removals wait because the database went back in time.
+    pub restored_at: Option<Timestamp>,
+}

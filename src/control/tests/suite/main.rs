@@ -1,0 +1,7 @@
+//! Control over a real Postgres.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
+
+mod declared;
+mod session;
+mod support;
