@@ -31,7 +31,10 @@ impl Control {
             ApiRole::Admin => store::Role::Admin,
             ApiRole::Viewer => store::Role::Viewer,
         };
-        Ok(self.store.add_token("command line", token.hash().as_bytes(), name, role).await?)
+        Ok(self
+            .store
+            .add_token("command line", token.hash().as_bytes(), name, role)
+            .await?)
     }
 }
 

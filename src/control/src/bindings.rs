@@ -37,7 +37,11 @@ pub struct ApiSpec {
 impl ApiSpec {
     /// The text that `translate` reads: both origins are compiled by one rule.
     fn source(&self) -> Value {
-        let Self { target_group, service, port } = self;
+        let Self {
+            target_group,
+            service,
+            port,
+        } = self;
         let port = match port {
             PortRef::Number(number) => json!(number),
             PortRef::Name(name) => json!(name),
@@ -59,9 +63,17 @@ impl Control {
             Some(name) => Some(self.cluster(name).await?.cluster.id),
             None => None,
         };
-        let filter = BindingFilter { cluster, ..BindingFilter::default() };
-        let bindings = self.store.bindings(&filter, page.after::<BindingId>()?, page.rows()).await?;
-        Ok(page.cut(bindings, |stored| stored.binding.id.to_string()).map(Into::into))
+        let filter = BindingFilter {
+            cluster,
+            ..BindingFilter::default()
+        };
+        let bindings = self
+            .store
+            .bindings(&filter, page.after::<BindingId>()?, page.rows())
+            .await?;
+        Ok(page
+            .cut(bindings, |stored| stored.binding.id.to_string())
+            .map(Into::into))
     }
 
     /// A binding; with `wait`, when it is ready or the time is over. Without an origin, the object's goes first.
@@ -82,7 +94,10 @@ impl Control {
             wakes.mark_unchanged();
             let found = self.find_binding(cluster, &name.object, origin).await?;
             let binding = found.ok_or_else(|| Error::not_found("binding", &name.object))?;
-            let ready = binding.status.as_ref().is_some_and(|status| status.ready.status == Truth::True);
+            let ready = binding
+                .status
+                .as_ref()
+                .is_some_and(|status| status.ready.status == Truth::True);
             if ready || Instant::now() >= deadline {
                 return Ok(binding.into());
             }
@@ -112,16 +127,28 @@ impl Control {
             message: problem.message,
         })?;
         let stored = self.active_api_binding(cluster.id, &name.object).await?;
-        write.expected.check(stored.as_ref().map(|stored| stored.binding.version))?;
+        write
+            .expected
+            .check(stored.as_ref().map(|stored| stored.binding.version))?;
         if write.dry_run {
             return would_be(stored, cluster.id, name, compiled.spec);
         }
         let expected = write.expected.version();
-        let put = self.store.put_binding(actor, cluster.id, &name.object, &source, &compiled.spec, expected).await?;
+        let put = self
+            .store
+            .put_binding(actor, cluster.id, &name.object, &source, &compiled.spec, expected)
+            .await?;
         let created = matches!(put, Put::Created(_));
         let id = put.into_inner().id;
-        let stored = self.store.binding(id).await?.ok_or_else(|| Error::not_found("binding", &name.object))?;
-        Ok(Written { created, value: stored.into() })
+        let stored = self
+            .store
+            .binding(id)
+            .await?
+            .ok_or_else(|| Error::not_found("binding", &name.object))?;
+        Ok(Written {
+            created,
+            value: stored.into(),
+        })
     }
 
     /// Deletes a binding that was declared here. Its targets are deregistered. The answer is what it was.
@@ -139,7 +166,9 @@ impl Control {
         };
         write.expected.check(Some(stored.binding.version))?;
         if !write.dry_run {
-            self.store.delete_binding(actor, cluster.id, &name.object, write.expected.version()).await?;
+            self.store
+                .delete_binding(actor, cluster.id, &name.object, write.expected.version())
+                .await?;
         }
         Ok(stored.into())
     }
@@ -159,7 +188,10 @@ impl Control {
         };
         let found = self.store.bindings(&filter, None, NAMESAKES).await?;
         Ok(found.into_iter().min_by_key(|stored| {
-            (stored.binding.lifecycle != Lifecycle::Active, stored.binding.origin != Origin::Object)
+            (
+                stored.binding.lifecycle != Lifecycle::Active,
+                stored.binding.origin != Origin::Object,
+            )
         }))
     }
 
@@ -173,19 +205,23 @@ impl Control {
     }
 
     async fn not_declared_here(&self, cluster: ClusterId, object: &ObjectName) -> Result<Error, Error> {
-        Ok(match self.find_binding(cluster, object, Some(Origin::Object)).await? {
-            Some(_) => Error::Conflict(format!(
-                "binding `{object}` is a TargetGroupBinding object: delete it in its cluster"
-            )),
-            None => Error::not_found("binding", object),
-        })
+        Ok(
+            match self.find_binding(cluster, object, Some(Origin::Object)).await? {
+                Some(_) => Error::Conflict(format!(
+                    "binding `{object}` is a TargetGroupBinding object: delete it in its cluster"
+                )),
+                None => Error::not_found("binding", object),
+            },
+        )
     }
 
     /// Told at once to a portal, where an object would show it as its condition.
     async fn require_admission(&self, cluster: &Name, arn: &TargetGroupArn) -> Result<(), Error> {
         let field = "spec.targetGroupArn";
         let Some(group) = self.store.target_group_by_arn(arn).await? else {
-            let message = format!("no declared target group has the ARN {arn}: declare it with PUT /v1/target-groups/NAME");
+            let message = format!(
+                "no declared target group has the ARN {arn}: declare it with PUT /v1/target-groups/NAME"
+            );
             return Err(Error::at(field, message));
         };
         if group.spec.clusters.contains(cluster) {
@@ -228,10 +264,20 @@ fn would_be(
             problem: None,
             version: 1,
         };
-        let value = BindingView { cluster: name.cluster.clone(), binding, created_at: None, status: None };
+        let value = BindingView {
+            cluster: name.cluster.clone(),
+            binding,
+            created_at: None,
+            status: None,
+        };
         return Ok(Written { created: true, value });
     };
-    if let Some(before) = stored.binding.spec.as_ref().filter(|before| before.target_group != spec.target_group) {
+    if let Some(before) = stored
+        .binding
+        .spec
+        .as_ref()
+        .filter(|before| before.target_group != spec.target_group)
+    {
         let message = format!(
             "binding `{}` is to {} and cannot become one to another target group: delete it and declare it anew",
             name.object, before.target_group
@@ -242,7 +288,10 @@ fn would_be(
         stored.binding.spec = Some(spec);
         stored.binding.version += 1;
     }
-    Ok(Written { created: false, value: stored.into() })
+    Ok(Written {
+        created: false,
+        value: stored.into(),
+    })
 }
 
 impl From<StoredBinding> for BindingView {
@@ -256,6 +305,11 @@ impl From<StoredBinding> for BindingView {
             status,
             status_changed_at: _,
         } = stored;
-        Self { cluster: cluster_name, binding, created_at: Some(created_at), status }
+        Self {
+            cluster: cluster_name,
+            binding,
+            created_at: Some(created_at),
+            status,
+        }
     }
 }

@@ -14,11 +14,17 @@ use crate::{
 };
 
 impl Control {
-    pub async fn list_clusters(&self, principal: &Principal, page: &Page) -> Result<Listing<ClusterView>, Error> {
+    pub async fn list_clusters(
+        &self,
+        principal: &Principal,
+        page: &Page,
+    ) -> Result<Listing<ClusterView>, Error> {
         principal.read("list clusters")?;
         let after = page.after::<Name>()?;
         let clusters = self.store.clusters(after.as_ref(), page.rows()).await?;
-        Ok(page.cut(clusters, |state| state.cluster.name.to_string()).map(Into::into))
+        Ok(page
+            .cut(clusters, |state| state.cluster.name.to_string())
+            .map(Into::into))
     }
 
     pub async fn get_cluster(&self, principal: &Principal, name: &Name) -> Result<ClusterView, Error> {
@@ -36,11 +42,17 @@ impl Control {
     ) -> Result<(Written<ClusterView>, Option<Token>), Error> {
         let actor = principal.write("register clusters")?;
         let stored = self.store.cluster(&name).await?;
-        write.expected.check(stored.as_ref().map(|state| state.cluster.version))?;
+        write
+            .expected
+            .check(stored.as_ref().map(|state| state.cluster.version))?;
         if write.dry_run {
             return Ok((would_be(stored, name, spec)?, None));
         }
-        match self.store.put_cluster(actor, &name, &spec, write.expected.version()).await? {
+        match self
+            .store
+            .put_cluster(actor, &name, &spec, write.expected.version())
+            .await?
+        {
             Put::Created(cluster) => {
                 let token = self.new_agent_token(actor, &cluster).await?;
                 let value = self.cluster(&cluster.name).await?.into();
@@ -48,7 +60,13 @@ impl Control {
             }
             Put::Updated(_) | Put::Unchanged(_) => {
                 let value = self.cluster(&name).await?.into();
-                Ok((Written { created: false, value }, None))
+                Ok((
+                    Written {
+                        created: false,
+                        value,
+                    },
+                    None,
+                ))
             }
         }
     }
@@ -64,7 +82,9 @@ impl Control {
         let state = self.cluster(name).await?;
         write.expected.check(Some(state.cluster.version))?;
         if !write.dry_run {
-            self.store.delete_cluster(actor, name, write.expected.version()).await?;
+            self.store
+                .delete_cluster(actor, name, write.expected.version())
+                .await?;
         }
         Ok(state.into())
     }
@@ -79,32 +99,59 @@ impl Control {
     async fn new_agent_token(&self, actor: &str, cluster: &Cluster) -> Result<Token, Error> {
         let token = Token::generate();
         let role = store::Role::Agent(cluster.id);
-        self.store.add_token(actor, token.hash().as_bytes(), &agent_token_name(&cluster.name), role).await?;
+        self.store
+            .add_token(
+                actor,
+                token.hash().as_bytes(),
+                &agent_token_name(&cluster.name),
+                role,
+            )
+            .await?;
         Ok(token)
     }
 
     pub(crate) async fn cluster(&self, name: &Name) -> Result<ClusterState, Error> {
-        self.store.cluster(name).await?.ok_or_else(|| Error::not_found("cluster", name))
+        self.store
+            .cluster(name)
+            .await?
+            .ok_or_else(|| Error::not_found("cluster", name))
     }
 }
 
 /// What a PUT would answer, decided as the store would.
-fn would_be(stored: Option<ClusterState>, name: Name, spec: ClusterSpec) -> Result<Written<ClusterView>, Error> {
+fn would_be(
+    stored: Option<ClusterState>,
+    name: Name,
+    spec: ClusterSpec,
+) -> Result<Written<ClusterView>, Error> {
     let Some(mut state) = stored else {
-        let cluster = Cluster { id: ClusterId(Uuid::nil()), name, spec, version: 1 };
-        let value = ClusterView { cluster, created_at: None, agent: AgentView::default() };
+        let cluster = Cluster {
+            id: ClusterId(Uuid::nil()),
+            name,
+            spec,
+            version: 1,
+        };
+        let value = ClusterView {
+            cluster,
+            created_at: None,
+            agent: AgentView::default(),
+        };
         return Ok(Written { created: true, value });
     };
     let (now, then) = (spec.shard(), state.cluster.spec.shard());
     if now != then {
-        let message = format!("cluster `{name}` is in {then} and cannot move to {now}: register it by another name");
+        let message =
+            format!("cluster `{name}` is in {then} and cannot move to {now}: register it by another name");
         return Err(Error::Conflict(message));
     }
     if state.cluster.spec != spec {
         state.cluster.spec = spec;
         state.cluster.version += 1;
     }
-    Ok(Written { created: false, value: state.into() })
+    Ok(Written {
+        created: false,
+        value: state.into(),
+    })
 }
 
 impl From<ClusterState> for ClusterView {
@@ -119,7 +166,17 @@ impl From<ClusterState> for ClusterView {
             unsynced,
             created_at,
         } = state;
-        let agent = AgentView { epoch, instance, seen_at, synced_at: sources_synced_at, unsynced };
-        Self { cluster, created_at: Some(created_at), agent }
+        let agent = AgentView {
+            epoch,
+            instance,
+            seen_at,
+            synced_at: sources_synced_at,
+            unsynced,
+        };
+        Self {
+            cluster,
+            created_at: Some(created_at),
+            agent,
+        }
     }
 }

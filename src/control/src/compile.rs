@@ -38,14 +38,22 @@ impl Control {
         cluster: &ClusterSpec,
         texts: impl Iterator<Item = &'a Value>,
     ) -> Result<Compiler, Error> {
-        let names: BTreeSet<_> = texts.filter_map(|text| text.get("targetGroupName")?.as_str()).collect();
+        let names: BTreeSet<_> = texts
+            .filter_map(|text| text.get("targetGroupName")?.as_str())
+            .collect();
         let shard = cluster.shard();
         let mut named = BTreeMap::new();
         for name in names.into_iter().filter(|name| is_aws_name(name)) {
             let groups = self.store.target_groups_by_aws_name(&shard, name).await?;
-            named.insert(name.to_owned(), groups.into_iter().map(|group| group.spec.arn).collect());
+            named.insert(
+                name.to_owned(),
+                groups.into_iter().map(|group| group.spec.arn).collect(),
+            );
         }
-        Ok(Compiler { cluster: cluster.clone(), named })
+        Ok(Compiler {
+            cluster: cluster.clone(),
+            named,
+        })
     }
 
     /// Judges the cluster's texts in error anew, since something that they refer to was declared or changed.
@@ -59,12 +67,21 @@ impl Control {
         let mut after = None;
         loop {
             let bindings = self.store.bindings(&filter, after, BATCH).await?;
-            let Some(last) = bindings.last() else { return Ok(()) };
+            let Some(last) = bindings.last() else {
+                return Ok(());
+            };
             after = Some(last.binding.id);
-            let compiler = self.compiler(&cluster.spec, bindings.iter().map(|stored| &stored.source)).await?;
-            for stored in bindings.iter().filter(|stored| stored.binding.lifecycle == Lifecycle::Active) {
+            let compiler = self
+                .compiler(&cluster.spec, bindings.iter().map(|stored| &stored.source))
+                .await?;
+            for stored in bindings
+                .iter()
+                .filter(|stored| stored.binding.lifecycle == Lifecycle::Active)
+            {
                 let verdict = compiler.compile(&stored.source);
-                self.store.rejudge(stored.binding.id, stored.binding.version, &verdict).await?;
+                self.store
+                    .rejudge(stored.binding.id, stored.binding.version, &verdict)
+                    .await?;
             }
         }
     }

@@ -16,13 +16,16 @@ pub struct Filter {
 impl Filter {
     fn check(&self) -> Result<(), Error> {
         let fields = [("namespace", &self.namespace), ("service", &self.service)];
-        fields.into_iter().filter_map(|(field, text)| Some((field, text.as_deref()?))).try_for_each(|(field, text)| {
-            text::dns_subdomain(field, text)
-        })
+        fields
+            .into_iter()
+            .filter_map(|(field, text)| Some((field, text.as_deref()?)))
+            .try_for_each(|(field, text)| text::dns_subdomain(field, text))
     }
 
     fn takes(&self, service: &ObjectName) -> bool {
-        self.namespace.as_ref().is_none_or(|namespace| *namespace == service.namespace)
+        self.namespace
+            .as_ref()
+            .is_none_or(|namespace| *namespace == service.namespace)
             && self.service.as_ref().is_none_or(|name| *name == service.name)
     }
 }
@@ -59,8 +62,13 @@ impl Control {
         filter.check()?;
         let after = page.after::<Cursor>()?;
         let cluster = self.cluster(cluster).await?.cluster.id;
-        let mut services: Vec<_> =
-            self.store.subscriptions(cluster).await?.into_iter().map(|subscription| subscription.service).collect();
+        let mut services: Vec<_> = self
+            .store
+            .subscriptions(cluster)
+            .await?
+            .into_iter()
+            .map(|subscription| subscription.service)
+            .collect();
         services.sort();
         services.retain(|service| {
             filter.takes(service) && after.as_ref().is_none_or(|Cursor(after)| service > after)

@@ -5,10 +5,16 @@ use model::{Invalid, Name};
 /// Why a use case was refused or failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("no valid token was given: send `authorization: Bearer elbow_…`, as `elbow-server token create` prints it")]
+    #[error(
+        "no valid token was given: send `authorization: Bearer elbow_…`, as `elbow-server token create` prints it"
+    )]
     Unauthenticated,
     #[error("`{principal}` may not {action}: it needs a token of the role {needed}")]
-    Forbidden { principal: String, action: &'static str, needed: &'static str },
+    Forbidden {
+        principal: String,
+        action: &'static str,
+        needed: &'static str,
+    },
     /// An agent that says another name than its token's.
     #[error(
         "the token belongs to cluster `{token_of}`, but the agent says that it is `{claimed}`: give the agent the \
@@ -23,12 +29,21 @@ pub enum Error {
     /// The request is sound, but what is there forbids it.
     #[error("{0}")]
     Conflict(String),
-    #[error("the expected version is {expected}, but the resource has version {actual}: read it again and decide anew")]
+    #[error(
+        "the expected version is {expected}, but the resource has version {actual}: read it again and decide anew"
+    )]
     VersionMismatch { expected: i64, actual: i64 },
-    #[error("the resource does not exist, but the request expects that it does: leave If-Match out to create it")]
+    #[error(
+        "the resource does not exist, but the request expects that it does: leave If-Match out to create it"
+    )]
     Absent,
     #[error("the agent speaks protocol {given}, but this server understands {oldest} to {newest}: {advice}")]
-    Protocol { given: u32, oldest: u32, newest: u32, advice: &'static str },
+    Protocol {
+        given: u32,
+        oldest: u32,
+        newest: u32,
+        advice: &'static str,
+    },
     /// A newer stream of the same cluster exists; this one's statements are not taken.
     #[error("a newer stream of this cluster has begun")]
     Superseded,
@@ -93,17 +108,26 @@ impl Error {
     }
 
     pub(crate) fn not_found(kind: &'static str, name: &impl ToString) -> Self {
-        Self::NotFound { kind, name: name.to_string() }
+        Self::NotFound {
+            kind,
+            name: name.to_string(),
+        }
     }
 
     pub(crate) fn at(field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self::Invalid { field: Some(field.into()), message: message.into() }
+        Self::Invalid {
+            field: Some(field.into()),
+            message: message.into(),
+        }
     }
 }
 
 impl From<Invalid> for Error {
     fn from(invalid: Invalid) -> Self {
-        Self::Invalid { field: None, message: invalid.to_string() }
+        Self::Invalid {
+            field: None,
+            message: invalid.to_string(),
+        }
     }
 }
 
@@ -112,9 +136,15 @@ impl From<store::Error> for Error {
         use store::Error as E;
         match error {
             E::Unavailable(_) => Self::Unavailable(error),
-            E::Conflict { expected, found: Some(actual) } => Self::VersionMismatch { expected, actual },
+            E::Conflict {
+                expected,
+                found: Some(actual),
+            } => Self::VersionMismatch { expected, actual },
             E::Conflict { found: None, .. } => Self::Absent,
-            E::NotFound { what, key } => Self::NotFound { kind: what, name: key },
+            E::NotFound { what, key } => Self::NotFound {
+                kind: what,
+                name: key,
+            },
             E::StaleEpoch { .. } => Self::Superseded,
             E::Constraint(message) => Self::Conflict(message),
             E::OtherCluster { .. } => Self::Conflict(error.to_string()),

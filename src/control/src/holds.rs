@@ -15,7 +15,10 @@ impl Control {
         page: &Page,
     ) -> Result<Listing<HoldView>, Error> {
         principal.read("list holds")?;
-        let filter = HoldFilter { ended, ..HoldFilter::default() };
+        let filter = HoldFilter {
+            ended,
+            ..HoldFilter::default()
+        };
         let holds = self.store.holds(&filter, page.after()?, page.rows()).await?;
         let Listing { items, next } = page.cut(holds, |hold| hold.id.to_string());
         let mut names = HashMap::new();
@@ -40,12 +43,19 @@ impl Control {
         dry_run: bool,
     ) -> Result<HoldView, Error> {
         let actor = principal.write("release holds")?;
-        let hold = if dry_run { self.hold(id).await? } else { self.store.release_hold(actor, id).await? };
+        let hold = if dry_run {
+            self.hold(id).await?
+        } else {
+            self.store.release_hold(actor, id).await?
+        };
         self.hold_view(hold, &mut HashMap::new()).await
     }
 
     async fn hold(&self, id: HoldId) -> Result<StoredHold, Error> {
-        self.store.hold(id).await?.ok_or_else(|| Error::not_found("hold", &id))
+        self.store
+            .hold(id)
+            .await?
+            .ok_or_else(|| Error::not_found("hold", &id))
     }
 
     async fn hold_view(
@@ -53,16 +63,41 @@ impl Control {
         hold: StoredHold,
         names: &mut HashMap<ClusterId, Option<Name>>,
     ) -> Result<HoldView, Error> {
-        let StoredHold { id, shard, target_group, cluster, hold, since, released_at, released_by, ended_at } = hold;
+        let StoredHold {
+            id,
+            shard,
+            target_group,
+            cluster,
+            hold,
+            since,
+            released_at,
+            released_by,
+            ended_at,
+        } = hold;
         let cluster = match cluster {
             None => None,
             Some(id) => {
                 if let Entry::Vacant(unknown) = names.entry(id) {
-                    unknown.insert(self.store.cluster_by_id(id).await?.map(|state| state.cluster.name));
+                    unknown.insert(
+                        self.store
+                            .cluster_by_id(id)
+                            .await?
+                            .map(|state| state.cluster.name),
+                    );
                 }
                 names.get(&id).cloned().flatten()
             }
         };
-        Ok(HoldView { id, shard, target_group, cluster, hold, since, released_at, released_by, ended_at })
+        Ok(HoldView {
+            id,
+            shard,
+            target_group,
+            cluster,
+            hold,
+            since,
+            released_at,
+            released_by,
+            ended_at,
+        })
     }
 }

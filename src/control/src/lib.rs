@@ -51,7 +51,11 @@ pub struct Control {
 
 impl Control {
     pub fn new(store: Store, settings: Settings) -> Self {
-        Self { store, settings: Arc::new(settings), wakes: Wakes::default() }
+        Self {
+            store,
+            settings: Arc::new(settings),
+            wakes: Wakes::default(),
+        }
     }
 
     /// Passes the database's wakes on to the sessions of this process.

@@ -19,7 +19,12 @@ impl Page {
     /// The key after which this page begins.
     pub(crate) fn after<K: FromStr>(&self) -> Result<Option<K>, Error> {
         let key = self.cursor.as_deref().map(str::parse).transpose();
-        key.map_err(|_| Error::at("cursor", "the cursor is none that this list has given: begin again without it"))
+        key.map_err(|_| {
+            Error::at(
+                "cursor",
+                "the cursor is none that this list has given: begin again without it",
+            )
+        })
     }
 
     /// The rows to read: one more than wanted tells whether there is a next page.
@@ -47,7 +52,10 @@ pub struct Listing<T> {
 
 impl<T> Listing<T> {
     pub fn map<U>(self, convert: impl FnMut(T) -> U) -> Listing<U> {
-        Listing { items: self.items.into_iter().map(convert).collect(), next: self.next }
+        Listing {
+            items: self.items.into_iter().map(convert).collect(),
+            next: self.next,
+        }
     }
 }
 
@@ -104,11 +112,26 @@ mod tests {
 
     #[test]
     fn a_page_that_is_full_says_where_the_next_begins() {
-        let page = Page { cursor: None, limit: 2 };
+        let page = Page {
+            cursor: None,
+            limit: 2,
+        };
         assert_eq!(page.rows(), 3);
         let cut = |items: Vec<u32>| page.cut(items, u32::to_string);
-        assert_eq!(cut(vec![1, 2, 3]), Listing { items: vec![1, 2], next: Some("2".into()) });
-        assert_eq!(cut(vec![1, 2]), Listing { items: vec![1, 2], next: None });
+        assert_eq!(
+            cut(vec![1, 2, 3]),
+            Listing {
+                items: vec![1, 2],
+                next: Some("2".into())
+            }
+        );
+        assert_eq!(
+            cut(vec![1, 2]),
+            Listing {
+                items: vec![1, 2],
+                next: None
+            }
+        );
     }
 
     #[test]

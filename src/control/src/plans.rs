@@ -23,7 +23,12 @@ impl Control {
 
     pub async fn get_plan(&self, principal: &Principal, id: PlanId) -> Result<PlanView, Error> {
         principal.read("read plans")?;
-        Ok(self.store.plan(id).await?.ok_or_else(|| Error::not_found("plan", &id))?.into())
+        Ok(self
+            .store
+            .plan(id)
+            .await?
+            .ok_or_else(|| Error::not_found("plan", &id))?
+            .into())
     }
 
     /// What would be done now, on what is stored: AWS is not asked, and what it said may be out of date.
@@ -38,9 +43,22 @@ impl Control {
 }
 
 fn input(snapshot: GroupSnapshot, observation: Option<Observation>, guards: model::guard::Guards) -> Input {
-    let GroupSnapshot { now, arn, restored, declared, bindings, ledger, removals, released } = snapshot;
+    let GroupSnapshot {
+        now,
+        arn,
+        restored,
+        declared,
+        bindings,
+        ledger,
+        removals,
+        released,
+    } = snapshot;
     let (facts, targets) = match observation {
-        Some(Observation { facts, targets, changed_at: _ }) => (facts, targets),
+        Some(Observation {
+            facts,
+            targets,
+            changed_at: _,
+        }) => (facts, targets),
         None => (Observed::Unknown, Observed::Unknown),
     };
     Input {
@@ -62,7 +80,12 @@ fn input(snapshot: GroupSnapshot, observation: Option<Observation>, guards: mode
 }
 
 fn binding(bound: BoundService) -> BindingInput {
-    let BoundService { binding, cluster, last_seen, facts } = bound;
+    let BoundService {
+        binding,
+        cluster,
+        last_seen,
+        facts,
+    } = bound;
     let cluster = ClusterView {
         id: cluster.id,
         name: cluster.name,
@@ -71,12 +94,28 @@ fn binding(bound: BoundService) -> BindingInput {
         vpc_id: cluster.spec.vpc_id,
         last_seen,
     };
-    BindingInput { binding, cluster, facts }
+    BindingInput {
+        binding,
+        cluster,
+        facts,
+    }
 }
 
 impl From<JournaledPlan> for PlanView {
     fn from(plan: JournaledPlan) -> Self {
-        let JournaledPlan { id, at, epoch, plan, outcome } = plan;
-        Self { id, epoch, at, plan, outcome }
+        let JournaledPlan {
+            id,
+            at,
+            epoch,
+            plan,
+            outcome,
+        } = plan;
+        Self {
+            id,
+            epoch,
+            at,
+            plan,
+            outcome,
+        }
     }
 }

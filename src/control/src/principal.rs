@@ -41,6 +41,10 @@ impl Principal {
     }
 
     fn forbidden(&self, action: &'static str, needed: &'static str) -> Error {
-        Error::Forbidden { principal: self.name.clone(), action, needed }
+        Error::Forbidden {
+            principal: self.name.clone(),
+            action,
+            needed,
+        }
     }
 }

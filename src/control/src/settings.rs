@@ -15,6 +15,10 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { heartbeat: Duration::from_secs(10), poll: Duration::from_secs(15), guards: Guards::default() }
+        Self {
+            heartbeat: Duration::from_secs(10),
+            poll: Duration::from_secs(15),
+            guards: Guards::default(),
+        }
     }
 }

@@ -25,8 +25,15 @@ impl Control {
     ) -> Result<ShardView, Error> {
         let actor = principal.write("release shards")?;
         if dry_run {
-            let state = self.store.shard(shard).await?.ok_or_else(|| Error::not_found("shard", shard))?;
-            return Ok(ShardView { restored_at: None, ..state.into() });
+            let state = self
+                .store
+                .shard(shard)
+                .await?
+                .ok_or_else(|| Error::not_found("shard", shard))?;
+            return Ok(ShardView {
+                restored_at: None,
+                ..state.into()
+            });
         }
         Ok(self.store.release_shard(actor, shard).await?.into())
     }
@@ -34,7 +41,19 @@ impl Control {
 
 impl From<ShardState> for ShardView {
     fn from(state: ShardState) -> Self {
-        let ShardState { shard, holder, epoch, deadline, restored_at } = state;
-        Self { shard, holder, epoch, deadline, restored_at }
+        let ShardState {
+            shard,
+            holder,
+            epoch,
+            deadline,
+            restored_at,
+        } = state;
+        Self {
+            shard,
+            holder,
+            epoch,
+            deadline,
+            restored_at,
+        }
     }
 }

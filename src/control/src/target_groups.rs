@@ -31,7 +31,11 @@ impl Control {
         Ok(Listing { items: views, next })
     }
 
-    pub async fn get_target_group(&self, principal: &Principal, name: &Name) -> Result<TargetGroupView, Error> {
+    pub async fn get_target_group(
+        &self,
+        principal: &Principal,
+        name: &Name,
+    ) -> Result<TargetGroupView, Error> {
         principal.read("read target groups")?;
         let group = self.target_group(name).await?;
         self.observed(group).await
@@ -54,16 +58,25 @@ impl Control {
         write.expected.check(stored.as_ref().map(|group| group.version))?;
         if write.dry_run {
             let Written { created, value } = would_be(stored, name, spec)?;
-            return Ok(Written { created, value: self.observed(value).await? });
+            return Ok(Written {
+                created,
+                value: self.observed(value).await?,
+            });
         }
-        let put = self.store.put_target_group(actor, &name, &spec, write.expected.version()).await?;
+        let put = self
+            .store
+            .put_target_group(actor, &name, &spec, write.expected.version())
+            .await?;
         if !matches!(put, Put::Unchanged(_)) {
             for cluster in &admitted {
                 self.recompile(cluster).await?;
             }
         }
         let created = matches!(put, Put::Created(_));
-        Ok(Written { created, value: self.observed(put.into_inner()).await? })
+        Ok(Written {
+            created,
+            value: self.observed(put.into_inner()).await?,
+        })
     }
 
     /// Forgets a group that nothing uses. The answer is what it was.
@@ -78,13 +91,18 @@ impl Control {
         write.expected.check(Some(group.version))?;
         let view = self.observed(group).await?;
         if !write.dry_run {
-            self.store.delete_target_group(actor, name, write.expected.version()).await?;
+            self.store
+                .delete_target_group(actor, name, write.expected.version())
+                .await?;
         }
         Ok(view)
     }
 
     pub(crate) async fn target_group(&self, name: &Name) -> Result<TargetGroup, Error> {
-        self.store.target_group(name).await?.ok_or_else(|| Error::not_found("target group", name))
+        self.store
+            .target_group(name)
+            .await?
+            .ok_or_else(|| Error::not_found("target group", name))
     }
 
     async fn observed(&self, target_group: TargetGroup) -> Result<TargetGroupView, Error> {
@@ -93,22 +111,33 @@ impl Control {
             Some(observation) => (observation.facts, observation.targets),
             None => (Observed::Unknown, Observed::Unknown),
         };
-        Ok(TargetGroupView { target_group, facts, targets })
+        Ok(TargetGroupView {
+            target_group,
+            facts,
+            targets,
+        })
     }
 
     /// The clusters that a declaration admits: each must exist, in the group's own account and region.
     async fn admitted(&self, spec: &TargetGroupSpec) -> Result<Vec<Cluster>, Error> {
         let shard = spec.arn.shard();
         if spec.clusters.is_empty() {
-            return Err(Error::at("spec.clusters", "name at least one cluster: nobody else may use the target group"));
+            return Err(Error::at(
+                "spec.clusters",
+                "name at least one cluster: nobody else may use the target group",
+            ));
         }
         if spec.clusters.len() > MAX_CLUSTERS {
-            return Err(Error::at("spec.clusters", format!("at most {MAX_CLUSTERS} clusters share a target group")));
+            return Err(Error::at(
+                "spec.clusters",
+                format!("at most {MAX_CLUSTERS} clusters share a target group"),
+            ));
         }
         let mut admitted = Vec::with_capacity(spec.clusters.len());
         for name in &spec.clusters {
             let Some(state) = self.store.cluster(name).await? else {
-                let message = format!("cluster `{name}` is not registered: register it first, or correct the name");
+                let message =
+                    format!("cluster `{name}` is not registered: register it first, or correct the name");
                 return Err(Error::at("spec.clusters", message));
             };
             let cluster = state.cluster;
@@ -133,7 +162,14 @@ fn would_be(
     spec: TargetGroupSpec,
 ) -> Result<Written<TargetGroup>, Error> {
     let Some(mut group) = stored else {
-        return Ok(Written { created: true, value: TargetGroup { name, spec, version: 1 } });
+        return Ok(Written {
+            created: true,
+            value: TargetGroup {
+                name,
+                spec,
+                version: 1,
+            },
+        });
     };
     if group.spec.arn != spec.arn {
         let arn = &group.spec.arn;
@@ -146,5 +182,8 @@ fn would_be(
         group.spec = spec;
         group.version += 1;
     }
-    Ok(Written { created: false, value: group })
+    Ok(Written {
+        created: false,
+        value: group,
+    })
 }

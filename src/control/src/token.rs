@@ -38,7 +38,9 @@ impl Token {
     /// A new token from the operating system's random numbers.
     pub fn generate() -> Self {
         let mut bytes = [0; ENTROPY_BYTES];
-        OsRng.try_fill_bytes(&mut bytes).expect("the operating system gives random bytes once it has booted");
+        OsRng
+            .try_fill_bytes(&mut bytes)
+            .expect("the operating system gives random bytes once it has booted");
         Self(format!("{PREFIX}{}", BASE64_URL_SAFE_NO_PAD.encode(bytes)).into())
     }
 
@@ -79,7 +81,14 @@ mod tests {
     #[test]
     fn what_is_no_token_is_not_looked_up() {
         let token = Token::generate();
-        for text in ["", "elbow_", "Bearer", &token.expose()[1..], &format!("{}x", token.expose()), &"ü".repeat(30)] {
+        for text in [
+            "",
+            "elbow_",
+            "Bearer",
+            &token.expose()[1..],
+            &format!("{}x", token.expose()),
+            &"ü".repeat(30),
+        ] {
             assert!(Token::parse(text).is_none(), "{text}");
         }
     }

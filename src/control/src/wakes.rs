@@ -21,7 +21,10 @@ impl Wakes {
         let mut waiting = self.waiting();
         // Those who have gone are forgotten when somebody comes.
         waiting.retain(|_, sender| sender.receiver_count() > 0);
-        waiting.entry(cluster).or_insert_with(|| watch::Sender::new(())).subscribe()
+        waiting
+            .entry(cluster)
+            .or_insert_with(|| watch::Sender::new(()))
+            .subscribe()
     }
 
     fn wake(&self, cluster: ClusterId) {
@@ -50,7 +53,11 @@ impl Wakes {
         }
     }
 
-    async fn listen(&self, store: &Store, backoff: &mut Backoff) -> Result<std::convert::Infallible, store::Error> {
+    async fn listen(
+        &self,
+        store: &Store,
+        backoff: &mut Backoff,
+    ) -> Result<std::convert::Infallible, store::Error> {
         let mut listener = store.listen().await?;
         // What was committed before is not heard.
         self.wake_all();
@@ -72,7 +79,10 @@ mod tests {
 
     #[test]
     fn a_wake_reaches_the_sessions_of_its_cluster_alone() {
-        let (one, two) = (ClusterId(uuid::Uuid::from_u128(1)), ClusterId(uuid::Uuid::from_u128(2)));
+        let (one, two) = (
+            ClusterId(uuid::Uuid::from_u128(1)),
+            ClusterId(uuid::Uuid::from_u128(2)),
+        );
         let wakes = Wakes::default();
         let (first, second) = (wakes.subscribe(one), wakes.subscribe(two));
         wakes.wake(one);

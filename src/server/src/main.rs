@@ -1,2 +1,6 @@
-//! The `elbow-server` binary.
-fn main() {}
+use clap::Parser;
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    server::run(server::Cli::parse()).await
+}

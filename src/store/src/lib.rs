@@ -2,7 +2,7 @@
 //!
 //! One file per aggregate, each an `impl Store` block with private row structs; a row that does not read back as a
 //! value of [`model`] is [`Error::Inconsistent`] and never a default. Static statements are checked at compile time
-//! against the committed `.sqlx` (see `regenerate.sh`). Every write goes through one door ([`Store`]'s transactions),
+//! against the committed `.sqlx` (`cargo xtask gen`). Every write goes through one door ([`Store`]'s transactions),
 //! is short, and holds nothing open across an await on the outside.
 //!
 //! What always holds here:

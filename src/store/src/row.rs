@@ -10,11 +10,11 @@ use crate::{Error, Result};
 /// A row, for the error.
 pub(crate) struct Row<'a> {
     table: &'static str,
-    key: &'a dyn Display,
+    key: &'a (dyn Display + Sync),
 }
 
 impl<'a> Row<'a> {
-    pub(crate) fn new(table: &'static str, key: &'a dyn Display) -> Self {
+    pub(crate) fn new(table: &'static str, key: &'a (dyn Display + Sync)) -> Self {
         Self { table, key }
     }
 

@@ -1,5 +1,6 @@
 //! Every route × every kind of caller, and hostile input, with the routes taken from the OpenAPI document.
 
+use crate::support::{Answer, Api};
 use anyhow::Context;
 use axum::{
     body::Body,
@@ -11,7 +12,6 @@ use proptest::{
     test_runner::{Config, TestRunner},
 };
 use serde_json::{Value, json};
-use crate::support::{Answer, Api};
 
 /// An operation of the document, with its path parameters filled in.
 #[derive(Clone, Debug)]
@@ -28,10 +28,12 @@ fn operations(fill: impl Fn(&str) -> String) -> Vec<Operation> {
     for (template, methods) in document["paths"].as_object().unwrap() {
         let path: Vec<_> = template
             .split('/')
-            .map(|segment| match segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
-                Some(name) => fill(name),
-                None => segment.to_owned(),
-            })
+            .map(
+                |segment| match segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
+                    Some(name) => fill(name),
+                    None => segment.to_owned(),
+                },
+            )
             .collect();
         for (method, operation) in methods.as_object().unwrap() {
             operations.push(Operation {
@@ -57,12 +59,17 @@ fn plausible(parameter: &str) -> String {
 }
 
 fn request(operation: &Operation, token: Option<&str>) -> Request<Body> {
-    let mut request = Request::builder().method(operation.method.clone()).uri(&operation.path);
+    let mut request = Request::builder()
+        .method(operation.method.clone())
+        .uri(&operation.path);
     if let Some(token) = token {
         request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
     }
     if operation.has_body {
-        return request.header(header::CONTENT_TYPE, "application/json").body(Body::from("{}")).unwrap();
+        return request
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Body::from("{}"))
+            .unwrap();
     }
     request.body(Body::empty()).unwrap()
 }
@@ -74,20 +81,30 @@ async fn every_route_asks_who_calls_and_lets_each_role_do_what_it_may() -> anyho
         let reads = operation.method == Method::GET || operation.id == "previewPlan";
         let status = async |token: Option<&str>| -> anyhow::Result<StatusCode> {
             let answer = api.send(request(&operation, token)).await?;
-            answer.is_problem_or_success().with_context(|| operation.id.clone())?;
+            answer
+                .is_problem_or_success()
+                .with_context(|| operation.id.clone())?;
             Ok(answer.status)
         };
         let id = &operation.id;
         assert_eq!(status(None).await?, 401, "{id} without a token");
         assert_eq!(status(Some("nonsense")).await?, 401, "{id} with a bad token");
-        assert_eq!(status(Some(control::Token::generate().expose())).await?, 401, "{id} with an unknown token");
+        assert_eq!(
+            status(Some(control::Token::generate().expose())).await?,
+            401,
+            "{id} with an unknown token"
+        );
         let refused = |status: StatusCode| status == 401 || status == 403;
         // A body that cannot be read is told before the role is asked: it tells nothing about what is stored.
         let unreadable = |status: StatusCode| operation.has_body && status == 422;
         let agent = status(Some(&api.agent)).await?;
         assert!(agent == 403 || unreadable(agent), "{id} by an agent: {agent}");
         let viewer = status(Some(&api.viewer)).await?;
-        assert_eq!(refused(viewer), !reads && !unreadable(viewer), "{id} by a viewer: {viewer}");
+        assert_eq!(
+            refused(viewer),
+            !reads && !unreadable(viewer),
+            "{id} by a viewer: {viewer}"
+        );
         assert!(!refused(status(Some(&api.admin)).await?), "{id} by an admin");
     }
     Ok(())
@@ -106,12 +123,24 @@ async fn what_is_no_route_is_answered_as_a_problem() -> anyhow::Result<()> {
         ("GET", "/v1/clusters?limt=1", 400, "/problems/malformed"),
         ("GET", "/v1/clusters?cursor=%00", 422, "/problems/invalid"),
         ("DELETE", "/v1/clusters/a?dryrun=true", 400, "/problems/malformed"),
-        ("GET", "/v1/clusters/a/bindings/x/y?wait=1h", 422, "/problems/invalid"),
+        (
+            "GET",
+            "/v1/clusters/a/bindings/x/y?wait=1h",
+            422,
+            "/problems/invalid",
+        ),
         ("GET", "/v1/plans/no-uuid", 422, "/problems/invalid"),
     ] {
-        let request = Request::builder().method(method).uri(path).header("authorization", api.bearer());
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("authorization", api.bearer());
         let answer = api.send(request.body(Body::empty())?).await?;
-        assert_eq!((answer.status.as_u16(), answer.kind()), (status, kind), "{method} {path}: {answer:?}");
+        assert_eq!(
+            (answer.status.as_u16(), answer.kind()),
+            (status, kind),
+            "{method} {path}: {answer:?}"
+        );
     }
     Ok(())
 }
@@ -119,7 +148,8 @@ async fn what_is_no_route_is_answered_as_a_problem() -> anyhow::Result<()> {
 #[tokio::test]
 async fn a_body_that_cannot_be_read_is_answered_with_the_field() -> anyhow::Result<()> {
     let api = Api::start().await?;
-    let spec = json!({"account": "123456789012", "region": "eu-central-1", "vpcId": "vpc-0a1b2c3d", "mode": "full"});
+    let spec =
+        json!({"account": "123456789012", "region": "eu-central-1", "vpcId": "vpc-0a1b2c3d", "mode": "full"});
     let with = |field: &str, value: Value| {
         let mut spec = spec.clone();
         spec[field] = value;
@@ -136,15 +166,32 @@ async fn a_body_that_cannot_be_read_is_answered_with_the_field() -> anyhow::Resu
         (json, "[".repeat(100_000), 400, None),
         (json, "null".to_owned(), 422, None),
         (json, with("account", json!("12")), 422, Some("spec.account")),
-        (json, with("account", json!("1234567890\u{0}2")), 422, Some("spec.account")),
+        (
+            json,
+            with("account", json!("1234567890\u{0}2")),
+            422,
+            Some("spec.account"),
+        ),
         (json, with("mode", json!("fast")), 422, Some("spec.mode")),
         (json, with("mode", Value::Null), 422, Some("spec.mode")),
         (json, with("moode", json!("full")), 422, Some("spec.moode")),
-        (json, json!({ "spec": without_mode }).to_string(), 422, Some("spec")),
+        (
+            json,
+            json!({ "spec": without_mode }).to_string(),
+            422,
+            Some("spec"),
+        ),
         ("text/plain", json!({ "spec": spec }).to_string(), 415, None),
-        (json, with("region", json!("x".repeat(2 * 1024 * 1024))), 413, None),
+        (
+            json,
+            with("region", json!("x".repeat(2 * 1024 * 1024))),
+            413,
+            None,
+        ),
     ] {
-        let answer = api.call("PUT", "/v1/clusters/a", &[("content-type", kind)], body.clone()).await?;
+        let answer = api
+            .call("PUT", "/v1/clusters/a", &[("content-type", kind)], body.clone())
+            .await?;
         let shown: String = body.chars().take(100).collect();
         assert_eq!(answer.status.as_u16(), status, "{shown}: {answer:?}");
         assert_eq!(answer.body["field"].as_str(), field, "{shown}: {answer:?}");
@@ -161,7 +208,10 @@ fn any_json() -> impl Strategy<Value = Value> {
         Just("eu-central-1".to_owned()),
         Just("vpc-0a1b2c3d".to_owned()),
         Just("full".to_owned()),
-        Just("arn:aws:elasticloadbalancing:eu-central-1:123456789012:targetgroup/web/1ce5b7da835c9ffb".to_owned()),
+        Just(
+            "arn:aws:elasticloadbalancing:eu-central-1:123456789012:targetgroup/web/1ce5b7da835c9ffb"
+                .to_owned()
+        ),
     ];
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -197,7 +247,18 @@ fn any_json() -> impl Strategy<Value = Value> {
 async fn no_body_and_no_path_ends_in_an_error_of_the_server() -> anyhow::Result<()> {
     let api = Api::start().await?;
     let mut runner = TestRunner::new(Config::default());
-    let hostile = ["a", "a%00b", "%2e%2e", "%f0%9f%92%a9", "'%20or%201=1", "%e2%80%ae", "A", "-", "%25", "a%2fb"];
+    let hostile = [
+        "a",
+        "a%00b",
+        "%2e%2e",
+        "%f0%9f%92%a9",
+        "'%20or%201=1",
+        "%e2%80%ae",
+        "A",
+        "-",
+        "%25",
+        "a%2fb",
+    ];
     let mut bodies = 0;
     for round in 0..30 {
         let place = |parameter: &str| match round % 3 {
@@ -206,13 +267,24 @@ async fn no_body_and_no_path_ends_in_an_error_of_the_server() -> anyhow::Result<
         };
         for operation in operations(place) {
             let body = match operation.has_body {
-                true => any_json().new_tree(&mut runner).map_err(anyhow::Error::msg)?.current().to_string(),
+                true => any_json()
+                    .new_tree(&mut runner)
+                    .map_err(anyhow::Error::msg)?
+                    .current()
+                    .to_string(),
                 false => String::new(),
             };
             bodies += usize::from(operation.has_body);
             let headers = [("content-type", "application/json")];
-            let answer = api.call(operation.method.as_str(), &operation.path, &headers, body.clone()).await?;
-            assert!(!answer.status.is_server_error(), "{} {} {body}: {answer:?}", operation.id, operation.path);
+            let answer = api
+                .call(operation.method.as_str(), &operation.path, &headers, body.clone())
+                .await?;
+            assert!(
+                !answer.status.is_server_error(),
+                "{} {} {body}: {answer:?}",
+                operation.id,
+                operation.path
+            );
             answer.is_problem_or_success()?;
         }
     }
@@ -235,6 +307,9 @@ async fn the_document_is_served_as_it_is_committed() -> anyhow::Result<()> {
     let api = Api::start().await?;
     let Answer { status, body, .. } = api.call("GET", "/v1/openapi.json", &[], String::new()).await?;
     assert_eq!(status, 200);
-    assert_eq!(body, serde_json::from_str::<Value>(&api::rest::openapi::document())?);
+    assert_eq!(
+        body,
+        serde_json::from_str::<Value>(&api::rest::openapi::document())?
+    );
     Ok(())
 }

@@ -40,22 +40,37 @@ async fn database() -> anyhow::Result<String> {
         .context("set ELBOW_TEST_DATABASE_URL to a Postgres that may be filled, or run `cargo xtask test`")?;
     let name = format!("t{}", uuid::Uuid::new_v4().simple());
     let mut connection = PgConnection::connect(&url).await?;
-    sqlx::query(AssertSqlSafe(format!("create database {name}"))).execute(&mut connection).await?;
+    sqlx::query(AssertSqlSafe(format!("create database {name}")))
+        .execute(&mut connection)
+        .await?;
     let (server, _) = url.rsplit_once('/').context("the URL names a database")?;
     Ok(format!("{server}/{name}"))
 }
 
 impl Api {
     pub(crate) async fn start() -> anyhow::Result<Self> {
-        let options = Options { max_connections: 4, timeout: Duration::from_secs(20) };
-        let store = Store::connect(&database().await?, options, Metrics::new(&mut Registry::default())).await?;
+        let options = Options {
+            max_connections: 4,
+            timeout: Duration::from_secs(20),
+        };
+        let store = Store::connect(
+            &database().await?,
+            options,
+            Metrics::new(&mut Registry::default()),
+        )
+        .await?;
         store.migrate().await?;
         let control = Control::new(store, Settings::default());
         let admin = control.create_token("admin", ApiRole::Admin).await?;
         let viewer = control.create_token("viewer", ApiRole::Viewer).await?;
         let principal = control.authenticate(&admin).await?;
-        let write = Write { expected: Expected::Anything, dry_run: false };
-        let (_, agent) = control.put_cluster(&principal, "one".parse()?, cluster_spec(), write).await?;
+        let write = Write {
+            expected: Expected::Anything,
+            dry_run: false,
+        };
+        let (_, agent) = control
+            .put_cluster(&principal, "one".parse()?, cluster_spec(), write)
+            .await?;
         Ok(Self {
             router: rest::router(control.clone()),
             control,
@@ -69,8 +84,16 @@ impl Api {
         let response: Response<Body> = self.router.clone().oneshot(request).await?;
         let (parts, body) = response.into_parts();
         let bytes = to_bytes(body, 16 * 1024 * 1024).await?;
-        let body = if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).context("not JSON")? };
-        Ok(Answer { status: parts.status, headers: parts.headers, body })
+        let body = if bytes.is_empty() {
+            Value::Null
+        } else {
+            serde_json::from_slice(&bytes).context("not JSON")?
+        };
+        Ok(Answer {
+            status: parts.status,
+            headers: parts.headers,
+            body,
+        })
     }
 
     /// Sends as an admin.
@@ -81,7 +104,10 @@ impl Api {
         headers: &[(&str, &str)],
         body: String,
     ) -> anyhow::Result<Answer> {
-        let mut request = Request::builder().method(method).uri(path).header("authorization", self.bearer());
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("authorization", self.bearer());
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -110,15 +136,26 @@ impl Answer {
 
     /// Every answer that is no success is a problem in its full form, and every answer has a request id.
     pub(crate) fn is_problem_or_success(&self) -> anyhow::Result<()> {
-        ensure!(self.headers.contains_key("x-request-id"), "no request id: {self:?}");
+        ensure!(
+            self.headers.contains_key("x-request-id"),
+            "no request id: {self:?}"
+        );
         if self.status.is_success() {
             return Ok(());
         }
-        let content = self.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let content = self
+            .headers
+            .get(header::CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok());
         ensure!(content == Some("application/problem+json"), "{self:?}");
         ensure!(self.kind().starts_with("/problems/"), "{self:?}");
         ensure!(self.body["status"] == self.status.as_u16(), "{self:?}");
-        ensure!(self.body["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{self:?}");
+        ensure!(
+            self.body["detail"]
+                .as_str()
+                .is_some_and(|detail| !detail.is_empty()),
+            "{self:?}"
+        );
         Ok(())
     }
 }

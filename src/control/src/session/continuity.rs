@@ -59,10 +59,17 @@ impl Continuity {
         }
         self.last = revision;
         let take = match update {
-            Update::Sources(change) => self.follow(Scope::Sources, is_reset(change), &mut resync, &mut reason),
+            Update::Sources(change) => {
+                self.follow(Scope::Sources, is_reset(change), &mut resync, &mut reason)
+            }
             Update::Slices { service, change } => {
                 self.subscribed.contains(service)
-                    && self.follow(Scope::Service(service.clone()), is_reset(change), &mut resync, &mut reason)
+                    && self.follow(
+                        Scope::Service(service.clone()),
+                        is_reset(change),
+                        &mut resync,
+                        &mut reason,
+                    )
             }
             // Each says all that it is about.
             Update::Service { object, .. } | Update::Confirm(Confirm { object, .. }) => {
@@ -112,7 +119,10 @@ mod tests {
     use super::*;
 
     fn patch() -> Update {
-        Update::Sources(Change::Patch { upserted: vec![], deleted: vec![] })
+        Update::Sources(Change::Patch {
+            upserted: vec![],
+            deleted: vec![],
+        })
     }
 
     fn reset() -> Update {
@@ -120,8 +130,18 @@ mod tests {
     }
 
     fn slices(service: &str, reset: bool) -> Update {
-        let change = if reset { Change::Reset(vec![]) } else { Change::Patch { upserted: vec![], deleted: vec![] } };
-        Update::Slices { service: ObjectName::new("default", service), change }
+        let change = if reset {
+            Change::Reset(vec![])
+        } else {
+            Change::Patch {
+                upserted: vec![],
+                deleted: vec![],
+            }
+        };
+        Update::Slices {
+            service: ObjectName::new("default", service),
+            change,
+        }
     }
 
     fn scope(service: &str) -> Scope {
@@ -151,7 +171,14 @@ mod tests {
         assert!(!stream.judge(5, &slices("web", false)).take);
         assert!(stream.judge(6, &slices("web", true)).take);
         assert!(stream.judge(7, &reset()).take);
-        assert_eq!(stream.judge(8, &patch()), Verdict { take: true, resync: vec![], reason: "" });
+        assert_eq!(
+            stream.judge(8, &patch()),
+            Verdict {
+                take: true,
+                resync: vec![],
+                reason: ""
+            }
+        );
     }
 
     #[test]
@@ -172,7 +199,7 @@ mod tests {
     #[test]
     fn a_service_that_is_not_subscribed_is_not_taken() {
         let mut stream = Continuity::default();
-        assert_eq!(stream.judge(1, &slices("web", true)).take, false);
+        assert!(!stream.judge(1, &slices("web", true)).take);
         stream.subscribe([ObjectName::new("default", "web")].into());
         assert!(stream.judge(2, &slices("web", true)).take);
         stream.subscribe(BTreeSet::new());

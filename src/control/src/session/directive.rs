@@ -14,7 +14,11 @@ pub enum Directive {
     /// Stream the state of these services, and of no others.
     Subscribe(Vec<ObjectName>),
     /// Read again from the API server, and confirm.
-    Relist { id: u64, service: ObjectName, pods: Vec<PodRef> },
+    Relist {
+        id: u64,
+        service: ObjectName,
+        pods: Vec<PodRef>,
+    },
     /// Write into the object. The latest per object wins.
     WriteBack(WriteBack),
 }
@@ -54,9 +58,16 @@ impl Event {
             return None;
         }
         // Work under way is no news worth an event; its end is.
-        let passing = matches!(ready.reason, Reason::Progressing | Reason::AwaitingAws | Reason::AwaitingCluster);
+        let passing = matches!(
+            ready.reason,
+            Reason::Progressing | Reason::AwaitingAws | Reason::AwaitingCluster
+        );
         let warning = ready.status != Truth::True && ready.reason != Reason::ObserveOnly;
-        (!passing).then(|| Self { warning, reason: ready.reason, message: ready.message.clone() })
+        (!passing).then(|| Self {
+            warning,
+            reason: ready.reason,
+            message: ready.message.clone(),
+        })
     }
 }
 
@@ -67,8 +78,18 @@ mod tests {
     use super::*;
 
     fn status(status: Truth, reason: Reason) -> BindingStatus {
-        let ready = Readiness { status, reason, message: "m".into() };
-        BindingStatus { observed_generation: 1, ready, desired: 1, registered: 1, held: 0 }
+        let ready = Readiness {
+            status,
+            reason,
+            message: "m".into(),
+        };
+        BindingStatus {
+            observed_generation: 1,
+            ready,
+            desired: 1,
+            registered: 1,
+            held: 0,
+        }
     }
 
     #[test]
@@ -83,6 +104,12 @@ mod tests {
 
     #[test]
     fn work_under_way_is_no_event() {
-        assert_eq!(Event::of(&status(Truth::False, Reason::Progressing), Some(Reason::Reconciled)), None);
+        assert_eq!(
+            Event::of(
+                &status(Truth::False, Reason::Progressing),
+                Some(Reason::Reconciled)
+            ),
+            None
+        );
     }
 }

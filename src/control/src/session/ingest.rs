@@ -17,7 +17,10 @@ impl Session {
                 tracing::warn!(cluster = %self.cluster.name, kind, reason, "the agent cannot see a kind");
                 store.ingest_unsynced(self.stream, &kind, &reason).await?;
             }
-            Statement::WriteBackResult { id, error: Some(error) } => {
+            Statement::WriteBackResult {
+                id,
+                error: Some(error),
+            } => {
                 tracing::warn!(cluster = %self.cluster.name, id, error, "a status could not be written back");
                 self.told.write_back_failed();
             }
@@ -27,7 +30,11 @@ impl Session {
     }
 
     async fn update(&mut self, revision: u64, update: Update) -> Result<Vec<Reply>, Error> {
-        let Verdict { take, mut resync, reason } = self.continuity.judge(revision, &update);
+        let Verdict {
+            take,
+            mut resync,
+            reason,
+        } = self.continuity.judge(revision, &update);
         let mut because = reason;
         if take {
             let scope = scope(&update);
@@ -37,7 +44,10 @@ impl Session {
                 resync.push(scope);
             }
         }
-        let resyncs = resync.into_iter().map(|scope| Reply::Resync { scope, reason: because });
+        let resyncs = resync.into_iter().map(|scope| Reply::Resync {
+            scope,
+            reason: because,
+        });
         Ok(resyncs.chain([Reply::Ack { revision }]).collect())
     }
 
@@ -45,7 +55,9 @@ impl Session {
         let (store, stream) = (&self.control.store, self.stream);
         Ok(match update {
             Update::Sources(change) => return self.sources(change).await,
-            Update::Service { object, state } => store.ingest_service(stream, &object, state.as_ref()).await?,
+            Update::Service { object, state } => {
+                store.ingest_service(stream, &object, state.as_ref()).await?
+            }
             Update::Slices { service, change } => store.ingest_slices(stream, &service, &change).await?,
             Update::Departures { service, vanished } => {
                 store.ingest_departures(stream, &service, &vanished).await?
@@ -56,7 +68,10 @@ impl Session {
 
     async fn sources(&self, change: Change<Source>) -> Result<Ingested, Error> {
         let (Change::Reset(stated) | Change::Patch { upserted: stated, .. }) = &change;
-        let compiler = self.control.compiler(&self.cluster.spec, stated.iter().map(|source| &source.spec)).await?;
+        let compiler = self
+            .control
+            .compiler(&self.cluster.spec, stated.iter().map(|source| &source.spec))
+            .await?;
         let mut unresolved = false;
         let mut judge = |source: Source| {
             let verdict = compiler.compile(&source.spec);
@@ -65,9 +80,10 @@ impl Session {
         };
         let change = match change {
             Change::Reset(stated) => Change::Reset(stated.into_iter().map(&mut judge).collect()),
-            Change::Patch { upserted, deleted } => {
-                Change::Patch { upserted: upserted.into_iter().map(&mut judge).collect(), deleted }
-            }
+            Change::Patch { upserted, deleted } => Change::Patch {
+                upserted: upserted.into_iter().map(&mut judge).collect(),
+                deleted,
+            },
         };
         let ingested = self.control.store.ingest_sources(self.stream, &change).await?;
         if unresolved {

@@ -37,7 +37,14 @@ pub struct Session {
 impl Control {
     /// Begins a stream. It is the cluster's newest: what an older one states from now on is not taken.
     pub async fn open(&self, principal: &Principal, hello: Hello) -> Result<Session, Error> {
-        let Hello { cluster: claimed, instance, protocol, version, last_epoch, cluster_uid } = hello;
+        let Hello {
+            cluster: claimed,
+            instance,
+            protocol,
+            version,
+            last_epoch,
+            cluster_uid,
+        } = hello;
         let Role::Agent { cluster } = principal.role else {
             return Err(Error::Forbidden {
                 principal: principal.name.clone(),
@@ -45,15 +52,25 @@ impl Control {
                 needed: "agent",
             });
         };
-        let state = self.store.cluster_by_id(cluster).await?.ok_or(Error::Unauthenticated)?;
+        let state = self
+            .store
+            .cluster_by_id(cluster)
+            .await?
+            .ok_or(Error::Unauthenticated)?;
         let registered = state.cluster;
         if registered.name != claimed {
-            return Err(Error::WrongCluster { token_of: registered.name, claimed });
+            return Err(Error::WrongCluster {
+                token_of: registered.name,
+                claimed,
+            });
         }
         let protocol = protocol::negotiate(protocol)?;
         // From before the stream is the newest, so that nothing is missed in between.
         let wakes = self.wakes.subscribe(cluster);
-        let opened = self.store.open_stream(cluster, &instance, last_epoch, &cluster_uid).await?;
+        let opened = self
+            .store
+            .open_stream(cluster, &instance, last_epoch, &cluster_uid)
+            .await?;
         if opened.restored {
             tracing::warn!(
                 cluster = %claimed,
@@ -67,7 +84,10 @@ impl Control {
         Ok(Session {
             control: self.clone(),
             cluster: registered,
-            stream: Stream { cluster, epoch: opened.epoch },
+            stream: Stream {
+                cluster,
+                epoch: opened.epoch,
+            },
             protocol,
             continuity: Continuity::default(),
             told: Told::default(),

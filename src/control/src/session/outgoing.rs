@@ -53,20 +53,31 @@ impl Session {
         let state = self.control.store.cluster_by_id(self.stream.cluster).await?;
         // A cluster that was deleted has no stream: its token is gone as well.
         let state = state.ok_or(Error::Unauthenticated)?;
-        if state.epoch == self.stream.epoch { Ok(()) } else { Err(Error::Superseded) }
+        if state.epoch == self.stream.epoch {
+            Ok(())
+        } else {
+            Err(Error::Superseded)
+        }
     }
 
     async fn subscribe(&mut self) -> Result<Vec<Directive>, Error> {
         let subscriptions = self.control.store.subscriptions(self.stream.cluster).await?;
-        let wanted: BTreeMap<_, _> = subscriptions.into_iter().map(|it| (it.service, it.token)).collect();
+        let wanted: BTreeMap<_, _> = subscriptions
+            .into_iter()
+            .map(|it| (it.service, it.token))
+            .collect();
         if self.told.services.as_ref() == Some(&wanted) {
             return Ok(Vec::new());
         }
         let told = self.told.services.take().unwrap_or_default();
         // Their facts were forgotten in between: the agent must be unsubscribed, so that it states them anew.
-        let forgotten = |service: &ObjectName, token: &i64| told.get(service).is_some_and(|told| told != token);
-        let kept: Vec<_> =
-            wanted.iter().filter(|(service, token)| !forgotten(service, token)).map(|(it, _)| it.clone()).collect();
+        let forgotten =
+            |service: &ObjectName, token: &i64| told.get(service).is_some_and(|told| told != token);
+        let kept: Vec<_> = wanted
+            .iter()
+            .filter(|(service, token)| !forgotten(service, token))
+            .map(|(it, _)| it.clone())
+            .collect();
         let mut directives = Vec::new();
         if kept.len() < wanted.len() {
             self.continuity.subscribe(kept.iter().cloned().collect());
@@ -83,7 +94,11 @@ impl Session {
         let ids = pending.iter().map(|relist| relist.id).collect();
         for relist in pending {
             if !self.told.relists.contains(&relist.id) {
-                directives.push(Directive::Relist { id: relist.id, service: relist.service, pods: relist.pods });
+                directives.push(Directive::Relist {
+                    id: relist.id,
+                    service: relist.service,
+                    pods: relist.pods,
+                });
             }
         }
         self.told.relists = ids;
@@ -93,11 +108,23 @@ impl Session {
     async fn write_back(&mut self, directives: &mut Vec<Directive>) -> Result<(), Error> {
         let first = self.told.reasons.is_none();
         loop {
-            let rows = self.control.store.write_backs(self.stream.cluster, self.told.version, WRITE_BACKS).await?;
+            let rows = self
+                .control
+                .store
+                .write_backs(self.stream.cluster, self.told.version, WRITE_BACKS)
+                .await?;
             let last = rows.len() < usize::try_from(WRITE_BACKS).unwrap_or(usize::MAX);
             for row in rows {
-                let before = self.told.reasons.get_or_insert_default().insert(row.binding, row.status.ready.reason);
-                let event = if first { None } else { Event::of(&row.status, before) };
+                let before = self
+                    .told
+                    .reasons
+                    .get_or_insert_default()
+                    .insert(row.binding, row.status.ready.reason);
+                let event = if first {
+                    None
+                } else {
+                    Event::of(&row.status, before)
+                };
                 self.told.version = self.told.version.max(row.version);
                 directives.push(Directive::WriteBack(WriteBack {
                     id: u64::try_from(row.version).unwrap_or_default(),

@@ -15,7 +15,12 @@ pub(super) fn negotiate(given: u32) -> Result<u32, Error> {
         ..OLDEST => "upgrade the agent",
         _ => "upgrade the server, or install an older agent",
     };
-    Err(Error::Protocol { given, oldest: OLDEST, newest: NEWEST, advice })
+    Err(Error::Protocol {
+        given,
+        oldest: OLDEST,
+        newest: NEWEST,
+        advice,
+    })
 }
 
 #[cfg(test)]
@@ -27,7 +32,10 @@ mod tests {
         assert_eq!(negotiate(1).unwrap(), 1);
         assert_eq!(negotiate(2).unwrap(), 1);
         let error = negotiate(3).unwrap_err().to_string();
-        assert!(error.contains("1 to 2") && error.contains("upgrade the server"), "{error}");
+        assert!(
+            error.contains("1 to 2") && error.contains("upgrade the server"),
+            "{error}"
+        );
         assert!(negotiate(0).is_err());
     }
 }

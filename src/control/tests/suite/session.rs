@@ -1,5 +1,8 @@
 //! What an agent may say, and what becomes of it.
 
+use crate::support::{
+    ARN, Fixture, WRITE, arn, by_arn, hello, name, slice, slices, source, sources, state, subscribed,
+};
 use control::{
     Error, Kind,
     session::{Directive, Reply, Scope},
@@ -10,9 +13,6 @@ use model::{
     stream::{Change, Statement, Tombstone, Update},
 };
 use serde_json::json;
-use crate::support::{
-    ARN, Fixture, WRITE, arn, by_arn, hello, name, slice, slices, source, sources, state, subscribed,
-};
 
 #[tokio::test]
 async fn an_agent_is_its_own_cluster_and_nobody_else() -> anyhow::Result<()> {
@@ -20,10 +20,21 @@ async fn an_agent_is_its_own_cluster_and_nobody_else() -> anyhow::Result<()> {
     let agent = fixture.cluster("one").await?;
     fixture.cluster("two").await?;
     let error = fixture.control.open(&agent, hello("two")).await.unwrap_err();
-    assert!(matches!(&error, Error::WrongCluster { token_of, claimed }
-        if token_of.as_str() == "one" && claimed.as_str() == "two"), "{error}");
+    assert!(
+        matches!(&error, Error::WrongCluster { token_of, claimed }
+        if token_of.as_str() == "one" && claimed.as_str() == "two"),
+        "{error}"
+    );
     assert!(error.to_string().contains("`one`") && error.to_string().contains("`two`"));
-    assert_eq!(fixture.control.open(&fixture.admin, hello("one")).await.unwrap_err().kind(), Kind::Forbidden);
+    assert_eq!(
+        fixture
+            .control
+            .open(&fixture.admin, hello("one"))
+            .await
+            .unwrap_err()
+            .kind(),
+        Kind::Forbidden
+    );
     Ok(())
 }
 
@@ -31,7 +42,10 @@ async fn an_agent_is_its_own_cluster_and_nobody_else() -> anyhow::Result<()> {
 async fn a_protocol_that_is_too_new_is_refused_with_the_ones_that_are_understood() -> anyhow::Result<()> {
     let fixture = Fixture::new().await?;
     let agent = fixture.cluster("one").await?;
-    let newer = model::stream::Hello { protocol: 9, ..hello("one") };
+    let newer = model::stream::Hello {
+        protocol: 9,
+        ..hello("one")
+    };
     let error = fixture.control.open(&agent, newer).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Protocol);
     assert!(error.to_string().contains("understands 1 to 2"), "{error}");
@@ -46,8 +60,14 @@ async fn the_newest_stream_wins_and_the_older_one_can_state_and_learn_nothing_mo
     let mut newest = fixture.control.open(&agent, hello("one")).await?;
     assert!(newest.epoch() > older.epoch());
     let reset = sources(Change::Reset(vec![source("web", 1, by_arn(ARN))]));
-    assert!(matches!(state(&mut older, 1, reset.clone()).await, Err(Error::Superseded)));
-    assert!(matches!(older.ingest(Statement::Heartbeat).await, Err(Error::Superseded)));
+    assert!(matches!(
+        state(&mut older, 1, reset.clone()).await,
+        Err(Error::Superseded)
+    ));
+    assert!(matches!(
+        older.ingest(Statement::Heartbeat).await,
+        Err(Error::Superseded)
+    ));
     assert!(matches!(older.outgoing().await, Err(Error::Superseded)));
     assert_eq!(fixture.bindings().await?.len(), 0);
     state(&mut newest, 1, reset).await?;
@@ -60,23 +80,50 @@ async fn bound_services_are_subscribed_to_and_their_slices_are_stored() -> anyho
     let fixture = Fixture::new().await?;
     let agent = fixture.cluster("one").await?;
     let mut session = fixture.control.open(&agent, hello("one")).await?;
-    assert_eq!(subscribed(&session.outgoing().await?), Some(vec![]), "even nothing is said");
-    let replies = state(&mut session, 1, sources(Change::Reset(vec![source("web", 1, by_arn(ARN))]))).await?;
+    assert_eq!(
+        subscribed(&session.outgoing().await?),
+        Some(vec![]),
+        "even nothing is said"
+    );
+    let replies = state(
+        &mut session,
+        1,
+        sources(Change::Reset(vec![source("web", 1, by_arn(ARN))])),
+    )
+    .await?;
     assert_eq!(replies, [Reply::Ack { revision: 1 }]);
     let web = ObjectName::new("default", "web");
     assert_eq!(subscribed(&session.outgoing().await?), Some(vec![web.clone()]));
-    assert_eq!(subscribed(&session.outgoing().await?), None, "what was said is not said again");
-    let patch = slices(Change::Patch { upserted: vec![slice("web-1", &["10.0.0.1"])], deleted: vec![] });
+    assert_eq!(
+        subscribed(&session.outgoing().await?),
+        None,
+        "what was said is not said again"
+    );
+    let patch = slices(Change::Patch {
+        upserted: vec![slice("web-1", &["10.0.0.1"])],
+        deleted: vec![],
+    });
     let replies = state(&mut session, 2, patch).await?;
     assert!(
         matches!(&replies[..], [Reply::Resync { scope: Scope::Service(service), .. }, Reply::Ack { revision: 2 }]
             if *service == web),
         "{replies:?}"
     );
-    state(&mut session, 3, slices(Change::Reset(vec![slice("web-1", &["10.0.0.1"])]))).await?;
-    let page = control::Page { cursor: None, limit: 10 };
+    state(
+        &mut session,
+        3,
+        slices(Change::Reset(vec![slice("web-1", &["10.0.0.1"])])),
+    )
+    .await?;
+    let page = control::Page {
+        cursor: None,
+        limit: 10,
+    };
     let filter = control::endpoints::Filter::default();
-    let stored = fixture.control.list_endpoints(&fixture.viewer, &name("one"), &filter, &page).await?;
+    let stored = fixture
+        .control
+        .list_endpoints(&fixture.viewer, &name("one"), &filter, &page)
+        .await?;
     let known = stored.items[0].facts.slices.known().unwrap();
     assert_eq!(known.iter().map(|slice| slice.endpoints.len()).sum::<usize>(), 1);
     Ok(())
@@ -89,15 +136,37 @@ async fn a_gap_takes_nothing_away_and_asks_for_everything_again() -> anyhow::Res
     let mut session = fixture.control.open(&agent, hello("one")).await?;
     let web = source("web", 1, by_arn(ARN));
     state(&mut session, 1, sources(Change::Reset(vec![web.clone()]))).await?;
-    let tombstone = Tombstone { object: web.object.clone(), uid: web.version.uid };
-    let patch = sources(Change::Patch { upserted: vec![], deleted: vec![tombstone] });
+    let tombstone = Tombstone {
+        object: web.object.clone(),
+        uid: web.version.uid,
+    };
+    let patch = sources(Change::Patch {
+        upserted: vec![],
+        deleted: vec![tombstone],
+    });
     let replies = state(&mut session, 3, patch.clone()).await?;
-    assert!(matches!(&replies[0], Reply::Resync { scope: Scope::Sources, .. }), "{replies:?}");
-    assert_eq!(fixture.bindings().await?[0].binding.lifecycle, model::binding::Lifecycle::Active);
+    assert!(
+        matches!(
+            &replies[0],
+            Reply::Resync {
+                scope: Scope::Sources,
+                ..
+            }
+        ),
+        "{replies:?}"
+    );
+    assert_eq!(
+        fixture.bindings().await?[0].binding.lifecycle,
+        model::binding::Lifecycle::Active
+    );
     state(&mut session, 4, sources(Change::Reset(vec![web]))).await?;
     state(&mut session, 5, patch).await?;
     let left = fixture.bindings().await?;
-    assert!(left.iter().all(|view| view.binding.lifecycle != model::binding::Lifecycle::Active), "{left:?}");
+    assert!(
+        left.iter()
+            .all(|view| view.binding.lifecycle != model::binding::Lifecycle::Active),
+        "{left:?}"
+    );
     Ok(())
 }
 
@@ -107,12 +176,30 @@ async fn a_text_in_error_keeps_what_it_had_and_says_so_at_once() -> anyhow::Resu
     let agent = fixture.cluster("one").await?;
     let mut session = fixture.control.open(&agent, hello("one")).await?;
     session.outgoing().await?;
-    state(&mut session, 1, sources(Change::Reset(vec![source("web", 1, by_arn(ARN))]))).await?;
+    state(
+        &mut session,
+        1,
+        sources(Change::Reset(vec![source("web", 1, by_arn(ARN))])),
+    )
+    .await?;
     let bad = json!({ "targetGroupARN": ARN, "serviceRef": { "name": "web", "port": 0 } });
     let changed = vec![source("web", 2, bad.clone()), source("new", 1, bad)];
-    state(&mut session, 2, sources(Change::Patch { upserted: changed, deleted: vec![] })).await?;
+    state(
+        &mut session,
+        2,
+        sources(Change::Patch {
+            upserted: changed,
+            deleted: vec![],
+        }),
+    )
+    .await?;
     let bindings = fixture.bindings().await?;
-    let of = |name: &str| bindings.iter().find(|view| view.binding.object.name == name).unwrap();
+    let of = |name: &str| {
+        bindings
+            .iter()
+            .find(|view| view.binding.object.name == name)
+            .unwrap()
+    };
     assert!(of("web").binding.spec.is_some() && of("web").binding.problem.is_some());
     assert_eq!(of("new").binding.spec, None);
     let written: Vec<_> = session
@@ -124,7 +211,9 @@ async fn a_text_in_error_keeps_what_it_had_and_says_so_at_once() -> anyhow::Resu
             _ => None,
         })
         .collect();
-    let [write_back] = &written[..] else { panic!("{written:?}") };
+    let [write_back] = &written[..] else {
+        panic!("{written:?}")
+    };
     assert_eq!(write_back.object.name, "new");
     assert_eq!(write_back.status.ready.reason, Reason::Invalid);
     let event = write_back.event.as_ref().unwrap();
@@ -137,10 +226,22 @@ async fn the_target_group_of_an_object_cannot_change() -> anyhow::Result<()> {
     let fixture = Fixture::new().await?;
     let agent = fixture.cluster("one").await?;
     let mut session = fixture.control.open(&agent, hello("one")).await?;
-    state(&mut session, 1, sources(Change::Reset(vec![source("web", 1, by_arn(ARN))]))).await?;
+    state(
+        &mut session,
+        1,
+        sources(Change::Reset(vec![source("web", 1, by_arn(ARN))])),
+    )
+    .await?;
     let other = ARN.replace("targetgroup/web", "targetgroup/other");
-    state(&mut session, 2, sources(Change::Patch { upserted: vec![source("web", 2, by_arn(&other))], deleted: vec![] }))
-        .await?;
+    state(
+        &mut session,
+        2,
+        sources(Change::Patch {
+            upserted: vec![source("web", 2, by_arn(&other))],
+            deleted: vec![],
+        }),
+    )
+    .await?;
     let binding = &fixture.bindings().await?[0].binding;
     assert_eq!(binding.problem.as_ref().unwrap().reason, Reason::ImmutableField);
     assert_eq!(binding.spec.as_ref().unwrap().target_group, arn(ARN));
@@ -152,8 +253,14 @@ async fn it_does_not_matter_whether_the_name_or_the_target_group_came_first() ->
     let fixture = Fixture::new().await?;
     let agent = fixture.cluster("one").await?;
     let mut session = fixture.control.open(&agent, hello("one")).await?;
-    let by_name = |group: &str| json!({ "targetGroupName": group, "serviceRef": { "name": "web", "port": 80 } });
-    state(&mut session, 1, sources(Change::Reset(vec![source("web", 1, by_name("web"))]))).await?;
+    let by_name =
+        |group: &str| json!({ "targetGroupName": group, "serviceRef": { "name": "web", "port": 80 } });
+    state(
+        &mut session,
+        1,
+        sources(Change::Reset(vec![source("web", 1, by_name("web"))])),
+    )
+    .await?;
     assert_eq!(fixture.bindings().await?[0].binding.spec, None);
     fixture.declare("web", ARN, &["one"]).await?;
     let binding = fixture.bindings().await?.remove(0).binding;
@@ -169,13 +276,22 @@ async fn a_cut_at_any_message_of_the_first_snapshot_takes_nothing_away() -> anyh
     let web = ObjectName::new("default", "web");
     let snapshot: [Update; 3] = [
         sources(Change::Reset(vec![source("web", 1, by_arn(ARN))])),
-        Update::Service { object: web.clone(), state: None },
+        Update::Service {
+            object: web.clone(),
+            state: None,
+        },
         slices(Change::Reset(vec![slice("web-1", &["10.0.0.1", "10.0.0.2"])])),
     ];
     let endpoints = async || -> anyhow::Result<usize> {
-        let page = control::Page { cursor: None, limit: 10 };
+        let page = control::Page {
+            cursor: None,
+            limit: 10,
+        };
         let filter = control::endpoints::Filter::default();
-        let stored = fixture.control.list_endpoints(&fixture.viewer, &name("one"), &filter, &page).await?;
+        let stored = fixture
+            .control
+            .list_endpoints(&fixture.viewer, &name("one"), &filter, &page)
+            .await?;
         let slices = stored.items.iter().filter_map(|view| view.facts.slices.known());
         Ok(slices.flatten().map(|slice| slice.endpoints.len()).sum())
     };
@@ -204,13 +320,34 @@ async fn what_is_not_subscribed_is_not_stored() -> anyhow::Result<()> {
     let agent = fixture.cluster("one").await?;
     let mut session = fixture.control.open(&agent, hello("one")).await?;
     session.outgoing().await?;
-    let replies = state(&mut session, 1, slices(Change::Reset(vec![slice("web-1", &["10.0.0.1"])]))).await?;
+    let replies = state(
+        &mut session,
+        1,
+        slices(Change::Reset(vec![slice("web-1", &["10.0.0.1"])])),
+    )
+    .await?;
     assert_eq!(replies, [Reply::Ack { revision: 1 }]);
-    state(&mut session, 2, sources(Change::Reset(vec![source("web", 1, by_arn(ARN))]))).await?;
-    let page = control::Page { cursor: None, limit: 10 };
+    state(
+        &mut session,
+        2,
+        sources(Change::Reset(vec![source("web", 1, by_arn(ARN))])),
+    )
+    .await?;
+    let page = control::Page {
+        cursor: None,
+        limit: 10,
+    };
     let filter = control::endpoints::Filter::default();
-    let stored = fixture.control.list_endpoints(&fixture.viewer, &name("one"), &filter, &page).await?;
-    assert!(stored.items.iter().all(|view| view.facts.slices.known().is_none()));
+    let stored = fixture
+        .control
+        .list_endpoints(&fixture.viewer, &name("one"), &filter, &page)
+        .await?;
+    assert!(
+        stored
+            .items
+            .iter()
+            .all(|view| view.facts.slices.known().is_none())
+    );
     Ok(())
 }
 
@@ -219,8 +356,14 @@ async fn two_clusters_that_use_one_name_are_told_apart() -> anyhow::Result<()> {
     let fixture = Fixture::new().await?;
     let agent = fixture.cluster("one").await?;
     fixture.control.open(&agent, hello("one")).await?;
-    let other = model::stream::Hello { cluster_uid: "another".to_owned(), ..hello("one") };
-    assert_eq!(fixture.control.open(&agent, other).await.unwrap_err().kind(), Kind::Conflict);
+    let other = model::stream::Hello {
+        cluster_uid: "another".to_owned(),
+        ..hello("one")
+    };
+    assert_eq!(
+        fixture.control.open(&agent, other).await.unwrap_err().kind(),
+        Kind::Conflict
+    );
     Ok(())
 }
 
@@ -237,9 +380,15 @@ async fn a_session_is_woken_by_what_concerns_its_cluster() -> anyhow::Result<()>
         cluster: name("one"),
         object: ObjectName::new("default", "web"),
     };
-    let spec =
-        control::bindings::ApiSpec { target_group: arn(ARN), service: "web".into(), port: "80".parse().unwrap() };
-    fixture.control.put_binding(&fixture.admin, &binding, spec, WRITE).await?;
+    let spec = control::bindings::ApiSpec {
+        target_group: arn(ARN),
+        service: "web".into(),
+        port: "80".parse().unwrap(),
+    };
+    fixture
+        .control
+        .put_binding(&fixture.admin, &binding, spec, WRITE)
+        .await?;
     let told = async {
         loop {
             session.woken().await;

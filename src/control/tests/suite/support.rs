@@ -20,8 +20,12 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use store::{Metrics, Options, Store};
 use uuid::Uuid;
 
-pub(crate) const WRITE: Write = Write { expected: Expected::Anything, dry_run: false };
-pub(crate) const ARN: &str = "arn:aws:elasticloadbalancing:eu-central-1:123456789012:targetgroup/web/1ce5b7da835c9ffb";
+pub(crate) const WRITE: Write = Write {
+    expected: Expected::Anything,
+    dry_run: false,
+};
+pub(crate) const ARN: &str =
+    "arn:aws:elasticloadbalancing:eu-central-1:123456789012:targetgroup/web/1ce5b7da835c9ffb";
 
 pub(crate) struct Fixture {
     pub(crate) control: Control,
@@ -36,15 +40,25 @@ async fn database() -> anyhow::Result<String> {
         .context("set ELBOW_TEST_DATABASE_URL to a Postgres that may be filled, or run `cargo xtask test`")?;
     let name = format!("t{}", Uuid::new_v4().simple());
     let mut connection = PgConnection::connect(&url).await?;
-    sqlx::query(AssertSqlSafe(format!("create database {name}"))).execute(&mut connection).await?;
+    sqlx::query(AssertSqlSafe(format!("create database {name}")))
+        .execute(&mut connection)
+        .await?;
     let (server, _) = url.rsplit_once('/').context("the URL names a database")?;
     Ok(format!("{server}/{name}"))
 }
 
 impl Fixture {
     pub(crate) async fn new() -> anyhow::Result<Self> {
-        let options = Options { max_connections: 4, timeout: Duration::from_secs(20) };
-        let store = Store::connect(&database().await?, options, Metrics::new(&mut Registry::default())).await?;
+        let options = Options {
+            max_connections: 4,
+            timeout: Duration::from_secs(20),
+        };
+        let store = Store::connect(
+            &database().await?,
+            options,
+            Metrics::new(&mut Registry::default()),
+        )
+        .await?;
         store.migrate().await?;
         let control = Control::new(store.clone(), Settings::default());
         let mut principals = Vec::new();
@@ -53,23 +67,43 @@ impl Fixture {
             principals.push(control.authenticate(&token).await?);
         }
         let (viewer, admin) = (principals.pop().unwrap(), principals.pop().unwrap());
-        Ok(Self { control, store, admin, viewer })
+        Ok(Self {
+            control,
+            store,
+            admin,
+            viewer,
+        })
     }
 
     /// Registers a cluster; answers its agent.
     pub(crate) async fn cluster(&self, name: &str) -> anyhow::Result<Principal> {
-        let (_, token) = self.control.put_cluster(&self.admin, name.parse()?, cluster_spec(), WRITE).await?;
-        Ok(self.control.authenticate(&token.context("a new cluster has a token")?).await?)
+        let (_, token) = self
+            .control
+            .put_cluster(&self.admin, name.parse()?, cluster_spec(), WRITE)
+            .await?;
+        Ok(self
+            .control
+            .authenticate(&token.context("a new cluster has a token")?)
+            .await?)
     }
 
     pub(crate) async fn declare(&self, name: &str, arn: &str, clusters: &[&str]) -> Result<(), Error> {
         let clusters = clusters.iter().map(|name| name.parse().unwrap()).collect();
-        let spec = TargetGroupSpec { arn: arn.parse().unwrap(), clusters };
-        self.control.put_target_group(&self.admin, name.parse().unwrap(), spec, WRITE).await.map(drop)
+        let spec = TargetGroupSpec {
+            arn: arn.parse().unwrap(),
+            clusters,
+        };
+        self.control
+            .put_target_group(&self.admin, name.parse().unwrap(), spec, WRITE)
+            .await
+            .map(drop)
     }
 
     pub(crate) async fn bindings(&self) -> anyhow::Result<Vec<control::view::BindingView>> {
-        let page = control::Page { cursor: None, limit: 100 };
+        let page = control::Page {
+            cursor: None,
+            limit: 100,
+        };
         Ok(self.control.list_bindings(&self.admin, None, &page).await?.items)
     }
 }
@@ -108,7 +142,10 @@ pub(crate) fn source(name: &str, generation: i64, spec: Value) -> Source {
 }
 
 fn uid(name: &str) -> Uuid {
-    Uuid::from_u128(name.bytes().fold(1, |number, byte| (number << 8) | u128::from(byte)))
+    Uuid::from_u128(
+        name.bytes()
+            .fold(1, |number, byte| (number << 8) | u128::from(byte)),
+    )
 }
 
 pub(crate) fn by_arn(arn: &str) -> Value {
@@ -127,10 +164,17 @@ pub(crate) fn slice(name: &str, addresses: &[&str]) -> EndpointSlice {
     };
     EndpointSlice {
         object: ObjectName::new("default", name),
-        version: ObjectVersion { uid: uid(name), resource_version: 1 },
+        version: ObjectVersion {
+            uid: uid(name),
+            resource_version: 1,
+        },
         service: "web".to_owned(),
         family: AddressFamily::Ipv4,
-        ports: vec![SlicePort { name: String::new(), port: Some(8080), protocol: Protocol::Tcp }],
+        ports: vec![SlicePort {
+            name: String::new(),
+            port: Some(8080),
+            protocol: Protocol::Tcp,
+        }],
         endpoints: addresses.iter().map(endpoint).collect(),
     }
 }
@@ -140,7 +184,10 @@ pub(crate) fn sources(change: Change<Source>) -> Update {
 }
 
 pub(crate) fn slices(change: Change<EndpointSlice>) -> Update {
-    Update::Slices { service: ObjectName::new("default", "web"), change }
+    Update::Slices {
+        service: ObjectName::new("default", "web"),
+        change,
+    }
 }
 
 pub(crate) async fn state(session: &mut Session, revision: u64, update: Update) -> Result<Vec<Reply>, Error> {

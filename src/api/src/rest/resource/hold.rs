@@ -55,7 +55,13 @@ impl From<HoldView> for Hold {
             released_by,
             ended_at,
         } = view;
-        let plan::Hold { reason, bindings, removals, additions: _, until: _ } = hold;
+        let plan::Hold {
+            reason,
+            bindings,
+            removals,
+            additions: _,
+            until: _,
+        } = hold;
         Self {
             id,
             shard,

@@ -98,7 +98,6 @@ impl From<TargetGroupView> for TargetGroup {
     fn from(view: TargetGroupView) -> Self {
         let TargetGroupView {
             target_group,
-            created_at,
             facts,
             targets,
         } = view;
@@ -106,7 +105,6 @@ impl From<TargetGroupView> for TargetGroup {
         let status = TargetGroupStatus::of(facts, targets);
         Self {
             name,
-            metadata: Metadata { created_at },
             spec: spec.into(),
             status,
             version,

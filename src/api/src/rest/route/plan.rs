@@ -56,7 +56,7 @@ async fn list(
         limit,
     } = params;
     let listing = control
-        .list_plans(&principal, target_group.as_ref(), &page(cursor, limit))
+        .list_plans(&principal, &target_group, &page(cursor, limit))
         .await?;
     Ok(Json(List::of(listing)))
 }

@@ -1,0 +1,146 @@
+//! `serve`: the composition of the service, and its end.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use api::agent::{Agents, server as agent_server};
+use control::{ApiRole, Control, Settings, Token};
+use reconcile::{DatabaseClock, Engine};
+use runtime::{
+    Clock, Lifecycle, Tasks,
+    admin::{self, Admin, Readiness},
+    telemetry::{self, Registry},
+};
+use store::{Identity, Store};
+use tokio::net::TcpListener;
+
+use crate::{
+    connect,
+    options::{Aws, Replica, ServeOptions},
+    require_schema,
+};
+
+pub(crate) async fn serve(options: ServeOptions) -> anyhow::Result<()> {
+    let ServeOptions {
+        database,
+        listen,
+        aws,
+        guards,
+        replica,
+        admin_token_file,
+        heartbeat,
+        grace,
+        log_format,
+    } = options;
+    telemetry::init(log_format);
+    // Only a second call can fail, and then the provider is already the one we want.
+    rustls::crypto::aws_lc_rs::default_provider()
+        .install_default()
+        .ok();
+    let identity = listen.identity()?;
+    if identity.is_none() {
+        tracing::warn!("--insecure-dev: tokens travel in plain text");
+    }
+    let mut registry = Registry::default();
+    let store = connect(&database, &mut registry).await?;
+    require_schema(&store).await?;
+    if store.check_identity().await? == Identity::Changed {
+        tracing::warn!(
+            "the database is another one or went back in time: removals wait until each shard is released"
+        );
+    }
+    let guards = model::guard::Guards::from(guards);
+    let control = Control::new(
+        store.clone(),
+        Settings {
+            heartbeat,
+            guards: guards.clone(),
+            ..Settings::default()
+        },
+    );
+    if let Some(path) = admin_token_file {
+        let text =
+            std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let token = Token::parse(text.trim()).with_context(|| {
+            format!(
+                "{} holds no token; `elbow-server token create` makes one",
+                path.display()
+            )
+        })?;
+        control
+            .register_token("admin token file", ApiRole::Admin, &token)
+            .await?;
+    }
+
+    let lifecycle = Lifecycle::new();
+    let tasks = lifecycle.tasks();
+    let readiness = Readiness::default();
+    readiness.set("listeners", false);
+    engine(store, aws, guards, &replica, &mut registry, &tasks).await?;
+    control.spawn(&tasks);
+
+    let admin_listener = TcpListener::bind(listen.admin_address)
+        .await
+        .context("cannot listen for the admin port")?;
+    let rest = std::net::TcpListener::bind(listen.api_address).context("cannot listen for REST")?;
+    let agents = TcpListener::bind(listen.agent_address)
+        .await
+        .context("cannot listen for agents")?;
+    tracing::info!(
+        rest = %rest.local_addr()?, agents = %agents.local_addr()?, admin = %admin_listener.local_addr()?, "listening"
+    );
+    admin::serve(
+        admin_listener,
+        Admin {
+            registry: Arc::new(registry),
+            readiness: readiness.clone(),
+        },
+        &tasks,
+    );
+    api::rest::server::serve(rest, identity.as_ref(), control.clone(), &tasks)
+        .await
+        .context("REST")?;
+    let service = Agents::new(control, tasks.clone());
+    agent_server::serve(agents, identity.as_ref(), service, &tasks)
+        .await
+        .context("the certificate or key is unusable")?;
+    readiness.set("listeners", true);
+
+    lifecycle.run(grace).await
+}
+
+/// The reconcile loop of this process.
+async fn engine(
+    store: Store,
+    aws: Aws,
+    guards: model::guard::Guards,
+    replica: &Replica,
+    registry: &mut Registry,
+    tasks: &Tasks,
+) -> anyhow::Result<()> {
+    let clock = Clock::real();
+    let database = DatabaseClock::new(clock.clone());
+    let now = {
+        let database = database.clone();
+        Arc::new(move || database.now())
+    };
+    let aws = aws::Settings::from(aws);
+    let settings = reconcile::Settings {
+        lease_ttl: replica.lease_ttl,
+        lease_renewal: replica.lease_ttl / 4,
+        attempt_timeout: aws.attempt_timeout,
+        guards,
+        // A restarted process is another holder: what the former one had under way is fenced like anybody's.
+        ..reconcile::Settings::new(format!("{}/{:08x}", replica.id(), rand::random::<u32>()))
+    };
+    anyhow::ensure!(
+        settings.attempt_timeout + settings.lease_renewal * 2 <= settings.lease_ttl,
+        "--lease-ttl leaves no room for an AWS call: it must be at least twice --aws-attempt-timeout",
+    );
+    let aws = aws::Aws::new(aws, aws::Metrics::new(registry), now)
+        .await
+        .context("the AWS client cannot be set up")?;
+    let metrics = reconcile::Metrics::new(registry);
+    Engine::new(store, aws, settings, clock, database, metrics).spawn(tasks);
+    Ok(())
+}
