@@ -14,7 +14,9 @@ use aws_sdk_elasticloadbalancingv2::Client;
 /// # Panics
 /// When something is missing and `ELBOW_REQUIRE=all`.
 pub fn available() -> bool {
-    rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
+    rustls::crypto::aws_lc_rs::default_provider()
+        .install_default()
+        .ok();
     match sandbox::kubernetes::Binaries::full() {
         Ok(_) => true,
         Err(missing) if std::env::var("ELBOW_REQUIRE").is_ok_and(|what| what == "all") => panic!("{missing}"),
@@ -42,14 +44,23 @@ pub async fn elbv2(endpoint: &str) -> Client {
 /// # Panics
 /// When AWS does not answer as its model says.
 pub async fn target_health(client: &Client, arn: &str) -> BTreeMap<String, String> {
-    let answer = client.describe_target_health().target_group_arn(arn).send().await.expect("the group exists");
+    let answer = client
+        .describe_target_health()
+        .target_group_arn(arn)
+        .send()
+        .await
+        .expect("the group exists");
     answer
         .target_health_descriptions()
         .iter()
         .map(|description| {
             let target = description.target().expect("a description names its target");
             let state = description.target_health().and_then(|health| health.state());
-            let key = format!("{}:{}", target.id().unwrap_or_default(), target.port().unwrap_or_default());
+            let key = format!(
+                "{}:{}",
+                target.id().unwrap_or_default(),
+                target.port().unwrap_or_default()
+            );
             (key, state.map_or("", |state| state.as_str()).to_owned())
         })
         .collect()

@@ -79,13 +79,7 @@ pub(crate) struct Additions {
 impl Additions {
     /// The bindings whose unproven removals wait for this plan's registrations.
     pub(crate) fn holding_back(&self, input: &Input) -> BTreeSet<BindingId> {
-        // A full group takes nothing new until something old has gone; waiting for each other would be for ever.
-        let refused = |reason| matches!(reason, Reason::QuotaExceeded | Reason::InvalidTarget);
-        if input
-            .failure
-            .as_ref()
-            .is_some_and(|failure| refused(failure.reason))
-        {
+        if is_refused(input) {
             return BTreeSet::new();
         }
         self.register
@@ -94,6 +88,16 @@ impl Additions {
             .copied()
             .collect()
     }
+}
+
+/// Whether AWS refused the last registration for what it asked. Only removals may make room for it, or it will be
+/// refused for ever: they must not wait for each other.
+pub(crate) fn is_refused(input: &Input) -> bool {
+    let refused = |reason| matches!(reason, Reason::QuotaExceeded | Reason::InvalidTarget);
+    input
+        .failure
+        .as_ref()
+        .is_some_and(|failure| refused(failure.reason))
 }
 
 pub(crate) fn additions(

@@ -35,9 +35,21 @@ pub(crate) struct Candidate<'a> {
 pub(crate) struct Passed {
     /// The end of the pod is proven: nothing needs to come first.
     pub proven: Vec<Subtraction>,
-    /// All others: after the registrations of the same plan.
-    pub rest: Vec<Subtraction>,
+    /// Somebody said so: the binding was deleted, or an operator released the hold.
+    pub told: Vec<Subtraction>,
+    /// Without proof, in portions.
+    pub guarded: Vec<Subtraction>,
     pub relists: Vec<RelistRequest>,
+}
+
+impl Passed {
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &TargetKey> {
+        self.proven
+            .iter()
+            .chain(&self.told)
+            .chain(&self.guarded)
+            .map(|removal| &removal.target.key)
+    }
 }
 
 pub(crate) struct Guard<'a> {
@@ -71,18 +83,14 @@ impl Guard<'_> {
                 };
                 match ground {
                     Ground::Proven(_) => passed.proven.push(subtraction),
-                    _ => passed.rest.push(subtraction),
+                    ground if ground.is_positive() => passed.told.push(subtraction),
+                    _ => passed.guarded.push(subtraction),
                 }
             } else {
                 unproven.push(candidate);
             }
         }
-        let gone: BTreeSet<_> = passed
-            .proven
-            .iter()
-            .chain(&passed.rest)
-            .map(|s| s.target.key.clone())
-            .collect();
+        let gone: BTreeSet<_> = passed.keys().cloned().collect();
         self.portion(unproven, &gone, &mut passed, holds, alarm);
         passed
     }
@@ -159,7 +167,7 @@ impl Guard<'_> {
                 .map_or_else(|| self.weigh(row, ground, &mut budget), Verdict::Hold);
             match verdict {
                 Verdict::Go(ground) => {
-                    passed.rest.push(Subtraction {
+                    passed.guarded.push(Subtraction {
                         target: row.target.clone(),
                         ground,
                     });

@@ -73,19 +73,14 @@ pub fn plan(input: &Input) -> Plan {
     let mut removals = guard.pass(review.unwanted, &mut holds, &mut alarm);
     // Only what the ledger lists is ours (S7): the guard sees nothing else.
     if sabotage::is_on("S7") {
-        removals.rest.extend(foreign(input, &sight, &demands));
+        removals.guarded.extend(foreign(input, &sight, &demands));
     }
 
     let any_of_ours = !input.ledger.is_empty() || !input.bindings.is_empty();
     let unseen = input.targets.present().is_none() && !group_gone;
     let fence_passed = input.fenced_until.is_some_and(|until| input.now >= until);
     let first = any_of_ours && (unseen || unseen_since_fence && fence_passed);
-    let removed: BTreeSet<_> = removals
-        .proven
-        .iter()
-        .chain(&removals.rest)
-        .map(|removal| removal.target.key.clone())
-        .collect();
+    let removed: BTreeSet<_> = removals.keys().cloned().collect();
     let marks = ledger::marks(input, &holders, &demands, &removed, &review.forget);
     let observe = if first {
         Some(Observe::First)
@@ -93,15 +88,20 @@ pub fn plan(input: &Input) -> Plan {
         verify.then_some(Observe::Verify)
     };
 
-    let addition::Additions { claim, register } = additions;
+    let addition::Additions { claim, mut register } = additions;
     let Passed {
         proven,
-        rest,
+        told,
+        guarded,
         relists,
     } = removals;
+    if addition::is_refused(input) && !guarded.is_empty() {
+        // AWS would refuse again, and what comes after a refusal would never go.
+        register.clear();
+    }
     let mut plan = Plan {
         target_group: input.arn.clone(),
-        // Proven removals wait for nothing; the others come when what replaces them has been registered.
+        // Proven removals wait for nothing; the others come after what may replace them.
         steps: [
             Step::Forget {
                 targets: review.forget,
@@ -112,7 +112,8 @@ pub fn plan(input: &Input) -> Plan {
             },
             Step::Deregister { targets: proven },
             Step::Register { targets: register },
-            Step::Deregister { targets: rest },
+            Step::Deregister { targets: told },
+            Step::Deregister { targets: guarded },
         ]
         .into_iter()
         .filter(|step| !is_empty(step))

@@ -74,13 +74,13 @@ fn a_binding_in_error_adds_nothing_keeps_what_it_has_and_says_why() {
             world.binding(id).binding.problem = Some(Problem::new(Reason::ImmutableField, "changed"));
         }),
         (Reason::Invalid, |world, _, id| {
-            world.binding(id).binding.spec = None
+            world.binding(id).binding.spec = None;
         }),
         (Reason::TargetGroupNotDeclared, |world, _, _| {
-            world.declared = None
+            world.declared = None;
         }),
         (Reason::ClusterNotAdmitted, |world, _, _| {
-            world.declared.as_mut().unwrap().spec.clusters.clear()
+            world.declared.as_mut().unwrap().spec.clusters.clear();
         }),
         (Reason::TargetGroupNotFound, |world, _, _| {
             world.facts = Observed::Absent { at: world.now }
@@ -90,19 +90,19 @@ fn a_binding_in_error_adds_nothing_keeps_what_it_has_and_says_why() {
             world.clusters.get_mut(&cluster).unwrap().shard = "aws/123456789012/us-east-1".parse().unwrap();
         }),
         (Reason::TargetTypeNotServed, |world, _, _| {
-            facts(world).target_type = TargetType::Instance
+            facts(world).target_type = TargetType::Instance;
         }),
         (Reason::TargetGroupMismatch, |world, _, id| {
             world.binding(id).binding.spec.as_mut().unwrap().target_type = Some(TargetType::Instance);
         }),
         (Reason::TargetGroupMismatch, |world, _, _| {
-            facts(world).vpc = Some("vpc-0fffffff".into())
+            facts(world).vpc = Some("vpc-0fffffff".into());
         }),
         (Reason::AwaitingCluster, |world, _, id| {
-            world.binding(id).facts.service = Stated::Unknown
+            world.binding(id).facts.service = Stated::Unknown;
         }),
         (Reason::AwaitingCluster, |world, _, id| {
-            world.binding(id).facts.slices = Stated::Unknown
+            world.binding(id).facts.slices = Stated::Unknown;
         }),
     ];
     for (expected, break_it) in cases {
@@ -131,13 +131,13 @@ fn each_declared_field_is_held_against_what_aws_says() {
     type Set = fn(&mut model::binding::BindingSpec);
     let cases: [(&str, Set); 4] = [
         ("spec.targetType", |spec| {
-            spec.target_type = Some(TargetType::Instance)
+            spec.target_type = Some(TargetType::Instance);
         }),
         ("spec.ipAddressType", |spec| {
-            spec.ip_address_type = Some(IpAddressType::Ipv6)
+            spec.ip_address_type = Some(IpAddressType::Ipv6);
         }),
         ("spec.targetGroupProtocol", |spec| {
-            spec.protocol = Some("TCP".into())
+            spec.protocol = Some("TCP".into());
         }),
         ("spec.vpcID", |spec| spec.vpc_id = Some("vpc-0fffffff".into())),
     ];
@@ -353,10 +353,13 @@ fn a_full_group_makes_room_before_it_takes_the_new() {
     world.failure = Some(Problem::new(Reason::QuotaExceeded, "too many targets"));
     let plan = world.plan();
     assert!(
-        matches!(&plan.steps[..], [Step::Register { .. }, Step::Deregister { .. }]),
+        matches!(&plan.steps[..], [Step::Deregister { .. }]),
         "{:#?}",
         plan.steps
     );
+    world.apply(&plan, Fate::Answered);
+    // Nothing more may go in this window, so the room is tried.
+    assert_eq!(registered(&world), [key(7)]);
 }
 
 #[test]

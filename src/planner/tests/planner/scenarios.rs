@@ -75,7 +75,7 @@ impl Stage {
                 self.world.binding(self.bindings[name]).facts.service = Stated::Known(None);
             }
             ["facts", name, "unknown"] => {
-                self.world.binding(self.bindings[name]).facts.slices = Stated::Unknown
+                self.world.binding(self.bindings[name]).facts.slices = Stated::Unknown;
             }
             ["confirm", name] => self.world.binding(self.bindings[name]).facts.confirmed_at = Some(now),
             ["delete", name] => {
