@@ -304,7 +304,7 @@ impl Store {
             .await?;
             if finished.rows_affected() > 0 {
                 for cluster in clusters.into_iter().map(ClusterId) {
-                    crate::hold::end_empty(tx, cluster).await?;
+                    crate::hold::refresh(tx, cluster).await?;
                     ingest::sync_services(tx, cluster).await?;
                     wake::cluster(tx, cluster).await?;
                 }

@@ -310,12 +310,20 @@ async fn release_bindings(connection: &mut PgConnection, cluster: ClusterId, hol
     wake::cluster(connection, cluster).await
 }
 
-/// A mass unbinding that has no binding left is over.
-pub(crate) async fn end_empty(connection: &mut PgConnection, cluster: ClusterId) -> Result<()> {
+/// Brings a mass unbinding up to the bindings that it still keeps; when none is left, it is over.
+pub(crate) async fn refresh(connection: &mut PgConnection, cluster: ClusterId) -> Result<()> {
     sqlx::query!(
         r#"
-        update holds set ended_at = now()
-        where cluster_id = $1 and ended_at is null and not exists (select from bindings where hold_id = holds.id)
+        with kept as (
+            select h.id, jsonb_set(h.body, '{bindings}', coalesce(jsonb_agg(b.id order by b.id)
+                filter (where b.id is not null), '[]')) as body, count(b.id) as bindings
+            from holds h left join bindings b on b.hold_id = h.id
+            where h.cluster_id = $1 and h.ended_at is null
+            group by h.id
+        )
+        update holds set body = kept.body, ended_at = case when kept.bindings = 0 then now() end
+        from kept
+        where holds.id = kept.id and (kept.bindings = 0 or holds.body is distinct from kept.body)
         "#,
         cluster.0,
     )

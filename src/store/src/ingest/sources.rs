@@ -61,7 +61,7 @@ impl Store {
             affected.extend(unbinding::unbind(tx, cluster, &changes.deleted).await?);
             affected.extend(update(tx, &changes).await?);
             affected.extend(insert(tx, cluster, &changes).await?);
-            hold::end_empty(tx, cluster).await?;
+            hold::refresh(tx, cluster).await?;
             sync_services(tx, cluster).await?;
             status::report_unbound(tx, cluster).await?;
             affected.sort_unstable();

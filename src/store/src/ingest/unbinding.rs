@@ -140,30 +140,26 @@ async fn hold(
     )
     .fetch_all(&mut *connection)
     .await?;
-    let bindings = sqlx::query_scalar!("select id from bindings where hold_id = $1 order by id", id.0)
-        .fetch_all(&mut *connection)
-        .await?;
-    let body = Hold {
-        reason: HoldReason::MassUnbinding,
-        bindings: bindings.into_iter().map(BindingId).collect(),
-        removals: Vec::new(),
-        additions: Vec::new(),
-        until: None,
-    };
-    sqlx::query!("update holds set body = $2 where id = $1", id.0, to_json(&body))
-        .execute(connection)
-        .await?;
     Ok(held)
 }
 
 async fn begin(connection: &mut PgConnection, cluster: ClusterId) -> Result<HoldId> {
+    // `hold::refresh` fills in the bindings.
+    let none_yet = Hold {
+        reason: HoldReason::MassUnbinding,
+        bindings: Vec::new(),
+        removals: Vec::new(),
+        additions: Vec::new(),
+        until: None,
+    };
     let id = sqlx::query_scalar!(
         r#"
-        insert into holds (shard, cluster_id, reason, body) select shard, id, $2, '{}' from clusters where id = $1
+        insert into holds (shard, cluster_id, reason, body) select shard, id, $2, $3 from clusters where id = $1
         returning id
         "#,
         cluster.0,
         to_word(&HoldReason::MassUnbinding),
+        to_json(&none_yet),
     );
     Ok(HoldId(id.fetch_one(connection).await?))
 }

@@ -1,0 +1,243 @@
+use anyhow::Result;
+use model::{binding::Lifecycle, cluster::Mode};
+use serde_json::json;
+use store::{Error, Put, Role, Wake};
+
+use crate::support::{Fixture, arn, cluster_spec, group_spec, heard, name_of, object, source, spec};
+
+#[tokio::test]
+async fn a_write_that_expects_another_version_is_refused() -> Result<()> {
+    let fixture = Fixture::new().await?;
+    let (name, spec) = (name_of("web"), group_spec("web"));
+    let nothing = fixture
+        .store
+        .put_target_group("test", &name, &spec, Some(1))
+        .await;
+    assert!(
+        matches!(
+            nothing,
+            Err(Error::Conflict {
+                expected: 1,
+                found: None
+            })
+        ),
+        "{nothing:?}"
+    );
+    assert!(matches!(
+        fixture.store.put_target_group("test", &name, &spec, None).await?,
+        Put::Created(_)
+    ));
+    let mut wider = spec.clone();
+    wider.clusters.push(name_of("beta"));
+    let stale = fixture
+        .store
+        .put_target_group("test", &name, &wider, Some(7))
+        .await;
+    assert!(
+        matches!(
+            stale,
+            Err(Error::Conflict {
+                expected: 7,
+                found: Some(1)
+            })
+        ),
+        "{stale:?}"
+    );
+    let Put::Updated(group) = fixture
+        .store
+        .put_target_group("test", &name, &wider, Some(1))
+        .await?
+    else {
+        panic!("it was there")
+    };
+    assert_eq!((group.version, group.spec), (2, wider));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_target_group_keeps_its_arn_and_an_arn_its_name() -> Result<()> {
+    let fixture = Fixture::new().await?;
+    fixture
+        .store
+        .put_target_group("test", &name_of("web"), &group_spec("web"), None)
+        .await?;
+    for (name, group) in [("web", "other"), ("second", "web")] {
+        let refused = fixture
+            .store
+            .put_target_group("test", &name_of(name), &group_spec(group), None)
+            .await;
+        assert!(matches!(refused, Err(Error::Constraint(_))), "{refused:?}");
+    }
+    let shard = cluster_spec().shard();
+    assert_eq!(
+        fixture
+            .store
+            .target_groups_by_aws_name(&shard, "web")
+            .await?
+            .len(),
+        1
+    );
+    assert_eq!(
+        fixture
+            .store
+            .target_group_by_arn(&arn("web"))
+            .await?
+            .unwrap()
+            .name,
+        name_of("web")
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn nothing_is_deleted_that_is_still_used() -> Result<()> {
+    let fixture = Fixture::new().await?;
+    fixture
+        .store
+        .put_target_group("test", &name_of("web"), &group_spec("web"), None)
+        .await?;
+    fixture.upsert([source("web")]).await?;
+    fixture.delete([source("web")]).await?;
+    let group = fixture
+        .store
+        .delete_target_group("test", &name_of("web"), None)
+        .await;
+    assert!(matches!(group, Err(Error::Constraint(_))), "{group:?}");
+    let cluster = fixture
+        .store
+        .delete_cluster("test", &name_of("alpha"), None)
+        .await;
+    assert!(matches!(cluster, Err(Error::Constraint(_))), "{cluster:?}");
+
+    fixture
+        .store
+        .finish_bindings(&fixture.fence().await?, &arn("web"))
+        .await?;
+    fixture
+        .store
+        .delete_target_group("test", &name_of("web"), None)
+        .await?;
+    fixture
+        .store
+        .delete_cluster("test", &name_of("alpha"), Some(1))
+        .await?;
+    assert!(fixture.store.cluster(&name_of("alpha")).await?.is_none());
+    assert!(fixture.store.clusters(None, 10).await?.is_empty());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_cluster_stays_in_its_account_and_region_and_a_new_mode_wakes_its_groups() -> Result<()> {
+    let mut fixture = Fixture::new().await?;
+    fixture.upsert([source("web")]).await?;
+    let mut spec = cluster_spec();
+    spec.account = "000000000001".parse()?;
+    let moved = fixture
+        .store
+        .put_cluster("test", &name_of("alpha"), &spec, None)
+        .await;
+    assert!(matches!(moved, Err(Error::Constraint(_))), "{moved:?}");
+
+    let mut listener = fixture.store.listen().await?;
+    let spec = model::cluster::ClusterSpec {
+        mode: Mode::AddOnly,
+        ..cluster_spec()
+    };
+    fixture
+        .store
+        .put_cluster("test", &name_of("alpha"), &spec, None)
+        .await?;
+    let wakes = heard(&mut listener, &mut fixture.sql).await?;
+    assert_eq!(wakes, [Wake::Group(arn("web")), Wake::Cluster(fixture.cluster)]);
+    assert_eq!(
+        fixture.snapshot(&arn("web")).await?.bindings[0].cluster.spec.mode,
+        Mode::AddOnly
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_declared_binding_lives_beside_an_object_of_its_name() -> Result<()> {
+    let fixture = Fixture::new().await?;
+    fixture.upsert([source("web")]).await?;
+    let text = json!({ "service": "web" });
+    let put = async |expected, service| {
+        fixture
+            .store
+            .put_binding(
+                "test",
+                fixture.cluster,
+                &object("web"),
+                &text,
+                &spec("web", service),
+                expected,
+            )
+            .await
+    };
+    let created = put(None, "web").await?;
+    assert!(matches!(created, Put::Created(_)));
+    assert!(matches!(put(Some(1), "web").await?, Put::Unchanged(_)));
+    assert_eq!(put(Some(1), "api").await?.into_inner().version, 2);
+    assert_eq!(fixture.snapshot(&arn("web")).await?.bindings.len(), 2);
+    let services: Vec<_> = fixture.store.subscriptions(fixture.cluster).await?;
+    assert_eq!(
+        services
+            .iter()
+            .map(|wanted| wanted.service.name.as_str())
+            .collect::<Vec<_>>(),
+        ["api", "web"]
+    );
+
+    fixture
+        .store
+        .delete_binding("test", fixture.cluster, &object("web"), Some(2))
+        .await?;
+    let deleted = fixture
+        .store
+        .binding(created.into_inner().id)
+        .await?
+        .unwrap()
+        .binding;
+    assert!(matches!(deleted.lifecycle, Lifecycle::Deleted { .. }));
+    let again = fixture
+        .store
+        .delete_binding("test", fixture.cluster, &object("web"), None)
+        .await;
+    assert!(matches!(again, Err(Error::NotFound { .. })), "{again:?}");
+    let actions: Vec<_> = fixture
+        .store
+        .audit(None, 3)
+        .await?
+        .into_iter()
+        .map(|entry| entry.action)
+        .collect();
+    assert_eq!(actions, ["binding.delete", "binding.put", "binding.put"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_token_is_known_by_its_hash_and_goes_with_its_cluster() -> Result<()> {
+    let fixture = Fixture::new().await?;
+    let hash = [7; 32];
+    assert!(!fixture.store.has_admin().await?);
+    fixture
+        .store
+        .add_token("test", &[1; 32], "root", Role::Admin)
+        .await?;
+    assert!(fixture.store.has_admin().await?);
+    fixture
+        .store
+        .add_token("test", &hash, "alpha", Role::Agent(fixture.cluster))
+        .await?;
+    assert_eq!(
+        fixture.store.principal(&hash).await?.unwrap().role,
+        Role::Agent(fixture.cluster)
+    );
+    assert_eq!(fixture.store.principal(&[8; 32]).await?, None);
+    fixture
+        .store
+        .delete_cluster("test", &name_of("alpha"), None)
+        .await?;
+    assert_eq!(fixture.store.principal(&hash).await?, None);
+    Ok(())
+}

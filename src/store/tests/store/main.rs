@@ -1,0 +1,12 @@
+//! The store on a real Postgres. `ELBOW_TEST_DATABASE_URL` names one that may be filled: `cargo xtask test` sets it.
+
+mod declared;
+mod facts;
+mod groups;
+mod leases;
+mod ledger;
+mod reports;
+mod sources;
+mod streams;
+mod support;
+mod unbinding;
