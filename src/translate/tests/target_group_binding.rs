@@ -48,6 +48,7 @@ fn with(changes: Value) -> Value {
     spec
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "called with json! literals")]
 fn ingress(rule: Value) -> Value {
     with(json!({"networking": {"ingress": [rule]}}))
 }
@@ -171,6 +172,7 @@ fn unknown_fields_are_ignored_with_their_paths() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one line per mistake")]
 fn a_mistake_is_told_with_its_field_and_the_way_out() {
     let peer = |from: Value| ingress(json!({"from": from, "ports": [{}]}));
     let cases = [
