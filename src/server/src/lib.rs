@@ -46,7 +46,7 @@ enum TokenCommand {
 /// Does what the command line asks for.
 pub async fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
-        Command::Serve(options) => serve::serve(*options).await,
+        Command::Serve(options) => Box::pin(serve::serve(*options)).await,
         Command::Migrate(database) => migrate(&database).await,
         Command::Openapi => {
             print!("{}", api::rest::openapi::document());

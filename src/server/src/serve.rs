@@ -5,6 +5,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use api::agent::{Agents, server as agent_server};
 use control::{ApiRole, Control, Settings, Token};
+use model::guard::Guards;
 use reconcile::{DatabaseClock, Engine};
 use runtime::{
     Clock, Lifecycle, Tasks,
@@ -49,7 +50,7 @@ pub(crate) async fn serve(options: ServeOptions) -> anyhow::Result<()> {
             "the database is another one or went back in time: removals wait until each shard is released"
         );
     }
-    let guards = model::guard::Guards::from(guards);
+    let guards = Guards::from(guards);
     let control = Control::new(
         store.clone(),
         Settings {
@@ -76,7 +77,7 @@ pub(crate) async fn serve(options: ServeOptions) -> anyhow::Result<()> {
     let tasks = lifecycle.tasks();
     let readiness = Readiness::default();
     readiness.set("listeners", false);
-    engine(store, aws, guards, &replica, &mut registry, &tasks).await?;
+    spawn_engine(store, aws, guards, replica, &mut registry, &tasks).await?;
     control.spawn(&tasks);
 
     let admin_listener = TcpListener::bind(listen.admin_address)
@@ -110,37 +111,35 @@ pub(crate) async fn serve(options: ServeOptions) -> anyhow::Result<()> {
 }
 
 /// The reconcile loop of this process.
-async fn engine(
+async fn spawn_engine(
     store: Store,
     aws: Aws,
-    guards: model::guard::Guards,
-    replica: &Replica,
+    guards: Guards,
+    replica: Replica,
     registry: &mut Registry,
     tasks: &Tasks,
 ) -> anyhow::Result<()> {
     let clock = Clock::real();
     let database = DatabaseClock::new(clock.clone());
+    let settings = aws::Settings::from(aws);
+    let attempt_timeout = settings.attempt_timeout;
     let now = {
         let database = database.clone();
         Arc::new(move || database.now())
     };
-    let aws = aws::Settings::from(aws);
-    let settings = reconcile::Settings {
-        lease_ttl: replica.lease_ttl,
-        lease_renewal: replica.lease_ttl / 4,
-        attempt_timeout: aws.attempt_timeout,
-        guards,
-        // A restarted process is another holder: what the former one had under way is fenced like anybody's.
-        ..reconcile::Settings::new(format!("{}/{:08x}", replica.id(), rand::random::<u32>()))
-    };
-    anyhow::ensure!(
-        settings.attempt_timeout + settings.lease_renewal * 2 <= settings.lease_ttl,
-        "--lease-ttl leaves no room for an AWS call: it must be at least twice --aws-attempt-timeout",
-    );
-    let aws = aws::Aws::new(aws, aws::Metrics::new(registry), now)
+    let aws = aws::Aws::new(settings, aws::Metrics::new(registry), now)
         .await
-        .context("the AWS client cannot be set up")?;
-    let metrics = reconcile::Metrics::new(registry);
-    Engine::new(store, aws, settings, clock, database, metrics).spawn(tasks);
+        .context("AWS cannot be set up")?;
+    let settings = replica.settings(attempt_timeout, guards)?;
+    tracing::info!(replica = settings.replica, "this replica");
+    Engine::new(
+        store,
+        aws,
+        settings,
+        clock,
+        database,
+        reconcile::Metrics::new(registry),
+    )
+    .spawn(tasks);
     Ok(())
 }

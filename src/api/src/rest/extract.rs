@@ -2,11 +2,13 @@
 
 use axum::{
     body::Bytes,
-    extract::{FromRequest, FromRequestParts, Request, path::ErrorKind, rejection::PathRejection},
+    extract::{
+        FromRequest, FromRequestParts, RawPathParams, Request, path::ErrorKind, rejection::PathRejection,
+    },
     http::{StatusCode, header, request::Parts},
 };
 use control::{Expected, Kind as Refusal, Principal};
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::problem::{Kind, Problem};
 
@@ -43,23 +45,19 @@ fn is_json(request: &Request) -> bool {
 }
 
 fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
-    let mut json = serde_json::Deserializer::from_slice(bytes);
-    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
-        let field = error.path().to_string();
-        let inner = error.into_inner();
-        if inner.is_data() {
-            Problem::new(Kind::Refused(Refusal::Invalid), inner.to_string()).at(field.trim_start_matches('.'))
-        } else {
-            Problem::new(Kind::Malformed, format!("the body is not JSON: {inner}"))
-        }
-    })?;
-    json.end().map_err(|error| {
+    // What is no JSON is told as that, even where its beginning could be judged as a value.
+    serde_json::from_slice::<IgnoredAny>(bytes).map_err(|error| {
         Problem::new(
             Kind::Malformed,
             format!("the body is not one JSON value: {error}"),
         )
     })?;
-    Ok(value)
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let field = error.path().to_string();
+        Problem::new(Kind::Refused(Refusal::Invalid), error.into_inner().to_string())
+            .at(field.trim_start_matches('.'))
+    })
 }
 
 /// Path parameters.
@@ -75,13 +73,13 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T>
                 ErrorKind::DeserializeError { key, message, .. } => {
                     Problem::new(Kind::Refused(Refusal::Invalid), message).at(key)
                 }
-                ErrorKind::ParseErrorAtKey {
-                    key,
-                    value,
-                    expected_type,
-                } => {
-                    let detail = format!("`{value}` is no {expected_type}");
-                    Problem::new(Kind::Refused(Refusal::Invalid), detail).at(key)
+                // axum does not say which, since there is one alone.
+                ErrorKind::Message(message) => {
+                    let names = RawPathParams::from_request_parts(parts, state).await;
+                    let name = names
+                        .ok()
+                        .and_then(|names| names.iter().next().map(|(name, _)| name.to_owned()));
+                    Problem::new(Kind::Refused(Refusal::Invalid), message).at(name.unwrap_or_default())
                 }
                 other => Problem::new(Kind::Malformed, other.to_string()),
             }),

@@ -39,13 +39,21 @@ fn operations(fill: impl Fn(&str) -> String) -> Vec<Operation> {
             operations.push(Operation {
                 id: operation["operationId"].as_str().unwrap().to_owned(),
                 method: method.to_uppercase().parse().unwrap(),
-                path: path.join("/"),
+                path: format!("{}{}", path.join("/"), required_query(operation)),
                 has_body: operation.get("requestBody").is_some(),
             });
         }
     }
     assert!(operations.len() > 15, "{}", operations.len());
     operations
+}
+
+fn required_query(operation: &Value) -> String {
+    let parameters = operation["parameters"].as_array().into_iter().flatten();
+    let required = parameters.filter(|parameter| parameter["in"] == "query" && parameter["required"] == true);
+    required
+        .map(|parameter| format!("?{}=nothing-here", parameter["name"].as_str().unwrap()))
+        .collect()
 }
 
 fn plausible(parameter: &str) -> String {
@@ -266,13 +274,14 @@ async fn no_body_and_no_path_ends_in_an_error_of_the_server() -> anyhow::Result<
             _ => hostile[(round + parameter.len()) % hostile.len()].to_owned(),
         };
         for operation in operations(place) {
-            let body = match operation.has_body {
-                true => any_json()
+            let body = if operation.has_body {
+                any_json()
                     .new_tree(&mut runner)
                     .map_err(anyhow::Error::msg)?
                     .current()
-                    .to_string(),
-                false => String::new(),
+                    .to_string()
+            } else {
+                String::new()
             };
             bodies += usize::from(operation.has_body);
             let headers = [("content-type", "application/json")];

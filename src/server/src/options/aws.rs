@@ -7,29 +7,33 @@ use clap::Args;
 #[derive(Debug, Args)]
 pub(crate) struct Aws {
     /// Where every AWS service is, instead of AWS's own endpoints.
-    #[arg(long, env = "ELBOW_AWS_ENDPOINT_URL")]
-    aws_endpoint_url: Option<String>,
+    #[arg(long = "aws-endpoint-url", env = "ELBOW_AWS_ENDPOINT_URL")]
+    endpoint_url: Option<String>,
     /// PEM certificates to trust beside the machine's.
-    #[arg(long, env = "ELBOW_AWS_CA_FILE")]
-    aws_ca_file: Option<PathBuf>,
+    #[arg(long = "aws-ca-file", env = "ELBOW_AWS_CA_FILE")]
+    ca_file: Option<PathBuf>,
     /// How long one attempt of a call may take.
-    #[arg(long, env = "ELBOW_AWS_ATTEMPT_TIMEOUT", value_parser = humantime::parse_duration, default_value = "5s")]
-    aws_attempt_timeout: Duration,
+    #[arg(long = "aws-attempt-timeout", env = "ELBOW_AWS_ATTEMPT_TIMEOUT", value_parser = humantime::parse_duration, default_value = "3s")]
+    attempt_timeout: Duration,
     /// How long a connection may take to come up.
-    #[arg(long, env = "ELBOW_AWS_CONNECT_TIMEOUT", value_parser = humantime::parse_duration, default_value = "2s")]
-    aws_connect_timeout: Duration,
+    #[arg(long = "aws-connect-timeout", env = "ELBOW_AWS_CONNECT_TIMEOUT", value_parser = humantime::parse_duration, default_value = "2s")]
+    connect_timeout: Duration,
     /// How often a read is tried in all. Writes are tried once.
-    #[arg(long, env = "ELBOW_AWS_READ_ATTEMPTS", default_value_t = 3)]
-    aws_read_attempts: usize,
+    #[arg(
+        long = "aws-read-attempts",
+        env = "ELBOW_AWS_READ_ATTEMPTS",
+        default_value_t = 3
+    )]
+    read_attempts: usize,
     /// RegisterTargets and DeregisterTargets of one account and region: `BURST/PER_SECOND`.
-    #[arg(long, env = "ELBOW_AWS_BUDGET_REGISTRATION", value_parser = rate, default_value = "20/4")]
-    aws_budget_registration: Rate,
+    #[arg(long = "aws-budget-registration", env = "ELBOW_AWS_BUDGET_REGISTRATION", value_parser = rate, default_value = "20/4")]
+    budget_registration: Rate,
     /// ELBv2 reads of one account and region: `BURST/PER_SECOND`.
-    #[arg(long, env = "ELBOW_AWS_BUDGET_DESCRIBE", value_parser = rate, default_value = "200/50")]
-    aws_budget_describe: Rate,
+    #[arg(long = "aws-budget-describe", env = "ELBOW_AWS_BUDGET_DESCRIBE", value_parser = rate, default_value = "200/50")]
+    budget_describe: Rate,
     /// EC2 reads of one account and region: `BURST/PER_SECOND`.
-    #[arg(long, env = "ELBOW_AWS_BUDGET_EC2_DESCRIBE", value_parser = rate, default_value = "100/20")]
-    aws_budget_ec2_describe: Rate,
+    #[arg(long = "aws-budget-ec2-describe", env = "ELBOW_AWS_BUDGET_EC2_DESCRIBE", value_parser = rate, default_value = "100/20")]
+    budget_ec2_describe: Rate,
 }
 
 fn rate(text: &str) -> Result<Rate, String> {
@@ -50,14 +54,14 @@ fn rate(text: &str) -> Result<Rate, String> {
 impl From<Aws> for aws::Settings {
     fn from(options: Aws) -> Self {
         let Aws {
-            aws_endpoint_url: endpoint_url,
-            aws_ca_file: ca_file,
-            aws_attempt_timeout: attempt_timeout,
-            aws_connect_timeout: connect_timeout,
-            aws_read_attempts: read_attempts,
-            aws_budget_registration: registration,
-            aws_budget_describe: describe,
-            aws_budget_ec2_describe: ec2_describe,
+            endpoint_url,
+            ca_file,
+            attempt_timeout,
+            connect_timeout,
+            read_attempts,
+            budget_registration: registration,
+            budget_describe: describe,
+            budget_ec2_describe: ec2_describe,
         } = options;
         let budgets = budget::Settings {
             registration,

@@ -42,24 +42,61 @@ pub(crate) struct ServeOptions {
 /// This process among its equals.
 #[derive(Debug, Args)]
 pub(crate) struct Replica {
-    /// Tells replicas apart; without it, the host's name and a random word.
-    #[arg(long, env = "ELBOW_REPLICA_ID")]
-    replica_id: Option<String>,
-    /// For how long a replica may write to an AWS account and region before it must renew that right.
-    #[arg(long, env = "ELBOW_LEASE_TTL", value_parser = humantime::parse_duration, default_value = "10s")]
-    pub(crate) lease_ttl: Duration,
+    /// Names this replica to people; without it, the host's name. Each process adds a word of its own.
+    #[arg(long = "replica-id", env = "ELBOW_REPLICA_ID")]
+    id: Option<String>,
+    /// For how long a replica may write to an AWS account and region before it must renew that right. After a crash,
+    /// another replica waits this long.
+    #[arg(long, env = "ELBOW_LEASE_TTL", value_parser = humantime::parse_duration, default_value = "6s")]
+    lease_ttl: Duration,
+    /// How often all target groups are looked at, even if nobody woke them.
+    #[arg(long, env = "ELBOW_SWEEP", value_parser = humantime::parse_duration, default_value = "30s")]
+    sweep: Duration,
+    /// How old what AWS said may grow before it is asked again.
+    #[arg(long, env = "ELBOW_OBSERVE_EVERY", value_parser = humantime::parse_duration, default_value = "2m")]
+    observe_every: Duration,
 }
 
+/// Renewals in the time of a lease.
+const RENEWALS: u32 = 4;
+
 impl Replica {
-    pub(crate) fn id(&self) -> String {
-        self.replica_id.clone().unwrap_or_else(|| {
-            let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-            let host = if host.trim().is_empty() {
-                "elbow"
-            } else {
-                host.trim()
-            };
-            format!("{host}-{:08x}", rand::random::<u32>())
+    pub(crate) fn settings(
+        self,
+        attempt_timeout: Duration,
+        guards: model::guard::Guards,
+    ) -> anyhow::Result<reconcile::Settings> {
+        let Self {
+            id,
+            lease_ttl,
+            sweep,
+            observe_every,
+        } = self;
+        let lease_renewal = lease_ttl / RENEWALS;
+        // A call starts only if its timeout fits into what is left of the lease.
+        anyhow::ensure!(
+            attempt_timeout + lease_renewal * 2 <= lease_ttl,
+            "--lease-ttl leaves no room for an AWS call: it must be at least twice --aws-attempt-timeout"
+        );
+        // A restarted process is another holder: what the former one had under way is fenced like anybody's.
+        let replica = format!("{}/{:08x}", id.unwrap_or_else(host), rand::random::<u32>());
+        Ok(reconcile::Settings {
+            lease_ttl,
+            lease_renewal,
+            attempt_timeout,
+            sweep,
+            observe_every,
+            guards,
+            ..reconcile::Settings::new(replica)
         })
+    }
+}
+
+fn host() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    if host.trim().is_empty() {
+        "elbow".to_owned()
+    } else {
+        host.trim().to_owned()
     }
 }
