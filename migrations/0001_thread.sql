@@ -109,6 +109,11 @@ create table bindings (
     -- Columns of `spec` for the loops.
     target_group_arn text,
     service     text,
+    -- The shard of the group, as the ARN names it.
+    shard       text generated always as (
+        split_part(target_group_arn, ':', 2) || '/' || split_part(target_group_arn, ':', 5) || '/'
+            || split_part(target_group_arn, ':', 4)
+    ) stored,
     deleted_at  timestamptz,
     hold_id     uuid references holds,
     version     bigint not null default 1,
@@ -123,6 +128,7 @@ create table bindings (
 create unique index bindings_name on bindings (cluster_id, namespace, name, origin) where deleted_at is null;
 create index bindings_object on bindings (cluster_id, namespace, name);
 create index bindings_target_group on bindings (target_group_arn);
+create index bindings_shard on bindings (shard, target_group_arn);
 create index bindings_service on bindings (cluster_id, namespace, service);
 create index bindings_hold on bindings (hold_id) where hold_id is not null;
 

@@ -277,28 +277,38 @@ impl Store {
     /// its plans: it alone knows that no registration for them is about to be intended.
     pub async fn finish_bindings(&self, fence: &lease::Fence, arn: &TargetGroupArn) -> Result<u64> {
         transaction!(self, Op::FinishBindings, |tx| {
-            lease::check(tx, fence).await?;
-            let arn = arn.to_string();
+            let name = arn.to_string();
+            let leaving = sqlx::query_scalar!(
+                r#"
+                select exists (
+                    select from bindings where target_group_arn = $1 and deleted_at is not null
+                ) as "leaving!"
+                "#,
+                name,
+            )
+            .fetch_one(&mut *tx)
+            .await?;
+            if !leaving {
+                return Ok(0);
+            }
+            lease::check_group(tx, fence, arn).await?;
             let clusters = sqlx::query_scalar!(
                 r#"
                 select id from clusters
                 where id in (select cluster_id from bindings where target_group_arn = $1 and deleted_at is not null)
                 order by id for no key update
                 "#,
-                arn,
+                name,
             )
             .fetch_all(&mut *tx)
             .await?;
-            if clusters.is_empty() {
-                return Ok(0);
-            }
             let finished = sqlx::query!(
                 r#"
                 delete from bindings b
                 where target_group_arn = $1 and deleted_at is not null
                     and not exists (select from ledger_targets l where l.target_group_arn = $1 and b.id = any(l.bindings))
                 "#,
-                arn,
+                name,
             )
             .execute(&mut *tx)
             .await?;

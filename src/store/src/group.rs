@@ -188,14 +188,6 @@ impl Store {
 
     /// Every group of a shard that there may be something to do for.
     pub async fn groups(&self, shard: &Shard) -> Result<Vec<TargetGroupArn>> {
-        let name = shard.to_string();
-        // An ARN names its shard, so the bindings of a shard's groups are a range of the index.
-        let Shard {
-            partition,
-            account,
-            region,
-        } = shard;
-        let prefix = format!("arn:{partition}:elasticloadbalancing:{region}:{account}:");
         let query = sqlx::query_scalar!(
             r#"
             select arn as "arn!" from (
@@ -203,12 +195,11 @@ impl Store {
                 union
                 select target_group_arn from ledger_targets where shard = $1
                 union
-                select target_group_arn from bindings where starts_with(target_group_arn, $2)
+                select target_group_arn from bindings where shard = $1
             ) known
             order by arn
             "#,
-            name,
-            prefix,
+            shard.to_string(),
         );
         let arns = self.read(Op::Groups, query.fetch_all(&self.pool)).await?;
         arns.iter()

@@ -176,13 +176,13 @@ impl Store {
         arn: &TargetGroupArn,
         holds: &[Hold],
     ) -> Result<bool> {
-        let arn = arn.to_string();
+        let name = arn.to_string();
         let wanted = by_reason(holds);
         transaction!(self, Op::SyncHolds, |tx| {
             let mut open = Vec::new();
             let rows = sqlx::query!(
                 "select id, body from holds where target_group_arn = $1 and ended_at is null",
-                arn,
+                name,
             )
             .fetch_all(&mut *tx)
             .await?;
@@ -193,7 +193,7 @@ impl Store {
             if ended.is_empty() && changed.is_empty() && new.is_empty() {
                 return Ok(false);
             }
-            lease::check(tx, fence).await?;
+            lease::check_group(tx, fence, arn).await?;
             sqlx::query!("update holds set ended_at = now() where id = any($1)", &ended)
                 .execute(&mut *tx)
                 .await?;
@@ -206,7 +206,7 @@ impl Store {
                 sqlx::query!(
                     "insert into holds (shard, target_group_arn, reason, body) values ($1, $2, $3, $4)",
                     fence.shard.to_string(),
-                    arn,
+                    name,
                     to_word(&hold.reason),
                     to_json(hold),
                 )
@@ -215,7 +215,7 @@ impl Store {
             }
             sqlx::query!(
                 "delete from holds where target_group_arn = $1 and ended_at < now() - interval '7 days'",
-                arn,
+                name,
             )
             .execute(&mut *tx)
             .await?;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff_sqlx::Timestamp as SqlTimestamp;
-use model::Shard;
+use model::{Shard, TargetGroupArn};
 use sqlx::PgConnection;
 
 use crate::{
@@ -106,7 +106,7 @@ impl Store {
                 select shard from shards where deadline is null or deadline <= clock_timestamp()
                 order by deadline nulls first, shard
                 limit greatest($3 - (select count(*) from renewed), 0)
-                for no key update skip locked
+                for update skip locked
             ), taken as (
                 update shards set holder = $1, former_deadline = deadline,
                     epoch = greatest(epoch + 1, (extract(epoch from clock_timestamp()) * 1000)::bigint),
@@ -224,7 +224,24 @@ impl Store {
     }
 }
 
-/// Checks and keeps: while the transaction lasts, nobody else can take the shard.
+/// Checks that the lease is held and that the group is of its shard, and keeps the shard: while the transaction lasts,
+/// nobody else takes it.
+pub(crate) async fn check_group(
+    connection: &mut PgConnection,
+    fence: &Fence,
+    arn: &TargetGroupArn,
+) -> Result<()> {
+    if *arn.shard() == fence.shard {
+        check(connection, fence).await
+    } else {
+        Err(Error::LeaseLost {
+            shard: arn.shard().clone(),
+        })
+    }
+}
+
+/// As [`check_group`], for what belongs to no group. The lock conflicts with a change of hands, which locks the row for
+/// update, and not with a renewal: a busy writer must not keep itself from renewing.
 pub(crate) async fn check(connection: &mut PgConnection, fence: &Fence) -> Result<()> {
     if model::sabotage::is_on("S8") {
         return Ok(());
@@ -232,7 +249,7 @@ pub(crate) async fn check(connection: &mut PgConnection, fence: &Fence) -> Resul
     let held = sqlx::query_scalar!(
         r#"
         select deadline > clock_timestamp() as "held!" from shards where shard = $1 and holder = $2 and epoch = $3
-        for share
+        for key share
         "#,
         fence.shard.to_string(),
         fence.holder,

@@ -61,7 +61,22 @@ impl Store {
     ) -> Result<bool> {
         let (facts, targets) = (to_json(&Seen::from(facts)), to_json(&Seen::from(targets)));
         transaction!(self, Op::RecordObservation, |tx| {
-            lease::check(tx, fence).await?;
+            let known = sqlx::query_scalar!(
+                r#"
+                select exists (
+                    select from observations where target_group_arn = $1 and facts = $2 and targets = $3
+                ) as "known!"
+                "#,
+                arn.to_string(),
+                facts.clone(),
+                targets.clone(),
+            )
+            .fetch_one(&mut *tx)
+            .await?;
+            if known {
+                return Ok(false);
+            }
+            lease::check_group(tx, fence, arn).await?;
             let written = sqlx::query!(
                 r#"
                 insert into observations as old (target_group_arn, shard, facts, targets) values ($1, $2, $3, $4)

@@ -148,6 +148,11 @@ impl Store {
                         select from services s
                         where s.cluster_id = new.cluster and s.namespace = new.namespace and s.name = new.service
                     )
+                    and not exists (
+                        select from relists r
+                        where r.cluster_id = new.cluster and r.namespace = new.namespace and r.service = new.service
+                            and r.pods @> new.pods
+                    )
                     on conflict (cluster_id, namespace, service) do update
                     set id = excluded.id, requested_at = now(),
                         pods = (

@@ -27,7 +27,7 @@ impl Store {
         let arn = plan.target_group.to_string();
         let body = to_json(plan);
         transaction!(self, Op::Intend, |tx| {
-            lease::check(tx, fence).await?;
+            lease::check_group(tx, fence, &plan.target_group).await?;
             if journal(tx, fence, id, &arn, &body).await? {
                 mark(tx, &arn, &plan.marks).await?;
             }
@@ -61,10 +61,9 @@ impl Store {
         if marks.is_empty() {
             return Ok(());
         }
-        let arn = arn.to_string();
         transaction!(self, Op::Marks, |tx| {
-            lease::check(tx, fence).await?;
-            mark(tx, &arn, marks).await
+            lease::check_group(tx, fence, arn).await?;
+            mark(tx, &arn.to_string(), marks).await
         })
         .await
     }

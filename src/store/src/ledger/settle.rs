@@ -41,7 +41,7 @@ impl Store {
         outcomes: &[(TargetKey, Outcome)],
         problem: Option<&Problem>,
     ) -> Result<()> {
-        let arn = arn.to_string();
+        let name = arn.to_string();
         let rows: Value = outcomes
             .iter()
             .map(
@@ -62,7 +62,7 @@ impl Store {
             "problem": problem,
         });
         transaction!(self, Op::Settle, |tx| {
-            lease::check(tx, fence).await?;
+            lease::check_group(tx, fence, arn).await?;
             // One statement: what each part sees is the state before.
             sqlx::query!(
                 r#"
@@ -103,7 +103,7 @@ impl Store {
                     || jsonb_build_array(jsonb_build_object('at', clock_timestamp()) || jsonb_strip_nulls($4))
                 where id = $2
                 "#,
-                arn,
+                name,
                 id.0,
                 rows.clone(),
                 entry.clone(),

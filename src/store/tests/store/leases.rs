@@ -2,13 +2,14 @@ use std::time::Duration;
 
 use anyhow::Result;
 use futures::future::try_join_all;
+use sqlx::Connection;
 use store::{Error, Wake};
 
 use crate::support::{
     Fixture, arn, cluster_spec, eventually, group_spec, heard, name_of, plan, plan_id, rows,
 };
 
-const LONG: Duration = Duration::from_secs(600);
+const LONG: Duration = Duration::from_mins(10);
 
 #[tokio::test]
 async fn a_shard_has_one_holder_who_may_renew() -> Result<()> {
@@ -58,6 +59,48 @@ async fn a_lease_past_its_deadline_writes_nothing_even_if_nobody_took_it() -> Re
     assert!(matches!(stale, Err(Error::LeaseLost { .. })), "{stale:?}");
     // Its return is a change of hands.
     assert!(fixture.fence().await?.epoch > fence.epoch);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_lease_covers_no_group_of_another_shard() -> Result<()> {
+    let fixture = Fixture::new().await?;
+    let fence = fixture.fence().await?;
+    let mut foreign = plan("web", Vec::new());
+    foreign.target_group = arn("web")
+        .to_string()
+        .replace("123456789012", "000000000001")
+        .parse()?;
+    let refused = fixture.store.intend(&fence, plan_id(), &foreign, &[]).await;
+    assert!(matches!(refused, Err(Error::LeaseLost { .. })), "{refused:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn nobody_takes_a_shard_in_the_middle_of_its_writers_transaction() -> Result<()> {
+    let mut fixture = Fixture::new().await?;
+    let fence = fixture.fence().await?;
+    let mut writing = fixture.sql.begin().await?;
+    sqlx::query("select from shards for key share")
+        .execute(&mut *writing)
+        .await?;
+    // The writer renews beside it.
+    assert_eq!(
+        fixture
+            .store
+            .lease("replica-0", Duration::from_millis(1), 10)
+            .await?[0]
+            .epoch,
+        fence.epoch
+    );
+    eventually(|| async {
+        let held = fixture.store.shards().await?[0].holder.is_some();
+        Ok((!held).then_some(()))
+    })
+    .await?;
+    assert!(fixture.store.lease("b", LONG, 10).await?.is_empty());
+    writing.commit().await?;
+    assert_eq!(fixture.store.lease("b", LONG, 10).await?.len(), 1);
     Ok(())
 }
 

@@ -1,5 +1,7 @@
 //! The store on a real Postgres. `ELBOW_TEST_DATABASE_URL` names one that may be filled: `cargo xtask test` sets it.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic where its fixture is wrong")]
+
 mod declared;
 mod facts;
 mod groups;

@@ -11,7 +11,7 @@ use model::{
 };
 use store::{Error, HoldFilter, Wake};
 
-use crate::support::{Fixture, arn, heard, judged, key, rows, source, spec, uid};
+use crate::support::{Fixture, arn, heard, judged, key, lease_locks, rows, source, spec, uid};
 
 fn status(registered: u32) -> BindingStatus {
     let ready = Readiness {
@@ -45,8 +45,12 @@ async fn a_status_is_sent_once_for_each_change() -> Result<()> {
 
     let mut listener = fixture.store.listen().await?;
     let before = rows(&mut fixture.sql).await?;
+    let locks = lease_locks(&mut fixture.sql).await?;
     assert_eq!(fixture.store.report(&fence, &report).await?, 0);
+    assert_eq!(fixture.store.finish_bindings(&fence, &arn("web")).await?, 0);
+    assert!(!fixture.store.sync_holds(&fence, &arn("web"), &[]).await?);
     assert_eq!(rows(&mut fixture.sql).await?, before);
+    assert_eq!(lease_locks(&mut fixture.sql).await?, locks);
     assert_eq!(
         fixture
             .store

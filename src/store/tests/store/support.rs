@@ -113,10 +113,7 @@ impl Fixture {
 
     /// The lease of the only shard.
     pub(crate) async fn fence(&self) -> Result<Fence> {
-        let leases = self
-            .store
-            .lease("replica-0", Duration::from_secs(600), 10)
-            .await?;
+        let leases = self.store.lease("replica-0", Duration::from_mins(10), 10).await?;
         Ok(leases.first().context("a shard to lease")?.fence())
     }
 
@@ -353,6 +350,15 @@ pub(crate) async fn rows(sql: &mut PgConnection) -> Result<Vec<String>> {
         );
     }
     Ok(rows)
+}
+
+/// Who locked each lease last. A lock is a write of its own: who has nothing to say must take none.
+pub(crate) async fn lease_locks(sql: &mut PgConnection) -> Result<Vec<String>> {
+    Ok(
+        sqlx::query_scalar("select shard || ' ' || xmax from shards order by 1")
+            .fetch_all(sql)
+            .await?,
+    )
 }
 
 /// Asks again until the answer is there.
