@@ -51,9 +51,13 @@ fn operations(fill: impl Fn(&str) -> String) -> Vec<Operation> {
 fn required_query(operation: &Value) -> String {
     let parameters = operation["parameters"].as_array().into_iter().flatten();
     let required = parameters.filter(|parameter| parameter["in"] == "query" && parameter["required"] == true);
-    required
-        .map(|parameter| format!("?{}=nothing-here", parameter["name"].as_str().unwrap()))
-        .collect()
+    let pairs = required.map(|parameter| format!("{}=nothing-here", parameter["name"].as_str().unwrap()));
+    let query = pairs.collect::<Vec<_>>().join("&");
+    if query.is_empty() {
+        query
+    } else {
+        format!("?{query}")
+    }
 }
 
 fn plausible(parameter: &str) -> String {

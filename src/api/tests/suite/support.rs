@@ -18,6 +18,7 @@ use store::{Metrics, Options, Store};
 use tower::ServiceExt;
 
 pub(crate) struct Api {
+    pub(crate) control: Control,
     router: Router,
     pub(crate) admin: String,
     pub(crate) viewer: String,
@@ -71,7 +72,8 @@ impl Api {
             .put_cluster(&principal, "one".parse()?, cluster_spec(), write)
             .await?;
         Ok(Self {
-            router: rest::router(control),
+            router: rest::router(control.clone()),
+            control,
             admin: admin.expose().to_owned(),
             viewer: viewer.expose().to_owned(),
             agent: agent.context("a new cluster has a token")?.expose().to_owned(),

@@ -1,0 +1,264 @@
+//! The agents' gRPC over a real socket.
+
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use api::agent::{Agents, server};
+use runtime::Tasks;
+use tokio::{net::TcpListener, sync::mpsc, time::timeout};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Code, Request, Status, Streaming, metadata::MetadataValue, transport::Endpoint};
+use wire::agent::v1::{
+    AgentMessage, Heartbeat, Hello, ServerMessage, SourceReset, SourceUpdate, agent_message::Message as Say,
+    agent_service_client::AgentServiceClient, server_message::Message as Heard, source_update::Change,
+};
+
+use crate::support::Api;
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+struct Agent {
+    say: mpsc::Sender<AgentMessage>,
+    heard: Streaming<ServerMessage>,
+}
+
+struct Service {
+    api: Api,
+    url: String,
+    tasks: Tasks,
+}
+
+impl Service {
+    async fn start() -> anyhow::Result<Self> {
+        let api = Api::start().await?;
+        let tasks = Tasks::new();
+        api.control.spawn(&tasks);
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let url = format!("http://{}", listener.local_addr()?);
+        server::serve(
+            listener,
+            None,
+            Agents::new(api.control.clone(), tasks.clone()),
+            &tasks,
+        )
+        .await?;
+        Ok(Self { api, url, tasks })
+    }
+
+    async fn connect(&self, token: &str, first: AgentMessage) -> Result<Agent, Status> {
+        let unavailable = |error: tonic::transport::Error| Status::unavailable(error.to_string());
+        let endpoint = Endpoint::from_shared(self.url.clone()).map_err(unavailable)?;
+        let mut client = AgentServiceClient::new(endpoint.connect().await.map_err(unavailable)?);
+        let (say, statements) = mpsc::channel(16);
+        say.send(first)
+            .await
+            .map_err(|_| Status::internal("the queue is closed"))?;
+        let mut request = Request::new(ReceiverStream::new(statements));
+        let bearer =
+            MetadataValue::try_from(format!("Bearer {token}")).map_err(|_| Status::internal("no header"))?;
+        request.metadata_mut().insert("authorization", bearer);
+        let heard = client.connect(request).await?.into_inner();
+        Ok(Agent { say, heard })
+    }
+
+    /// An agent of cluster `one` with its epoch.
+    async fn agent(&self) -> anyhow::Result<(Agent, u64)> {
+        let mut agent = self.connect(&self.api.agent, hello("one", 1)).await?;
+        let Heard::Welcome(welcome) = agent.hear().await? else {
+            bail!("no Welcome first")
+        };
+        Ok((agent, welcome.epoch))
+    }
+
+    async fn stop(self) {
+        self.tasks.stop(PATIENCE).await;
+    }
+}
+
+impl Agent {
+    async fn hear(&mut self) -> anyhow::Result<Heard> {
+        let message = timeout(PATIENCE, self.heard.message())
+            .await
+            .context("nothing was heard")??;
+        message
+            .context("the stream ended")?
+            .message
+            .context("a message says nothing")
+    }
+
+    async fn say(&self, message: Say) -> anyhow::Result<()> {
+        Ok(self
+            .say
+            .send(AgentMessage {
+                message: Some(message),
+            })
+            .await?)
+    }
+
+    /// Hears on until it is told to go away or an error comes.
+    async fn end(&mut self) -> anyhow::Result<Result<wire::agent::v1::GoAway, Status>> {
+        loop {
+            match timeout(PATIENCE, self.heard.message())
+                .await
+                .context("the stream goes on")?
+            {
+                Ok(Some(ServerMessage {
+                    message: Some(Heard::GoAway(go_away)),
+                })) => return Ok(Ok(go_away)),
+                Ok(Some(_)) => {}
+                Ok(None) => bail!("the stream ended without a word"),
+                Err(status) => return Ok(Err(status)),
+            }
+        }
+    }
+}
+
+fn hello(cluster: &str, protocol: u32) -> AgentMessage {
+    let hello = Hello {
+        cluster: cluster.to_owned(),
+        instance: "agent-0".to_owned(),
+        protocol,
+        version: "0.1.0".to_owned(),
+        last_epoch: 0,
+        cluster_uid: "uid".to_owned(),
+    };
+    AgentMessage {
+        message: Some(Say::Hello(hello)),
+    }
+}
+
+#[tokio::test]
+async fn an_agent_is_welcomed_told_what_to_stream_and_acknowledged() -> anyhow::Result<()> {
+    let service = Service::start().await?;
+    let (mut agent, epoch) = service.agent().await?;
+    ensure!(matches!(agent.hear().await?, Heard::Subscribe(subscribe) if subscribe.services.is_empty()));
+    let reset = SourceReset {
+        target_group_bindings: vec![],
+        target_group_binding_count: Some(0),
+    };
+    agent
+        .say(Say::Sources(SourceUpdate {
+            epoch,
+            revision: 1,
+            change: Some(Change::Reset(reset)),
+        }))
+        .await?;
+    ensure!(matches!(agent.hear().await?, Heard::Ack(ack) if ack.revision == 1));
+    drop(agent);
+    service.stop().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn who_may_not_state_is_refused_with_the_reason() -> anyhow::Result<()> {
+    let service = Service::start().await?;
+    let unknown = control::Token::generate().expose().to_owned();
+    let agent = service.api.agent.clone();
+    let heartbeat = AgentMessage {
+        message: Some(Say::Heartbeat(Heartbeat { epoch: 1 })),
+    };
+    for (token, first, code, word) in [
+        ("nonsense", hello("one", 1), Code::Unauthenticated, "token"),
+        (&unknown, hello("one", 1), Code::Unauthenticated, "token"),
+        (
+            &service.api.admin,
+            hello("one", 1),
+            Code::PermissionDenied,
+            "agent",
+        ),
+        (&agent, hello("two", 1), Code::PermissionDenied, "`two`"),
+        (&agent, hello("one", 9), Code::FailedPrecondition, "1 to 2"),
+        (&agent, hello("ONE", 1), Code::InvalidArgument, "cluster"),
+        (&agent, heartbeat, Code::InvalidArgument, "Hello"),
+        (
+            &agent,
+            AgentMessage { message: None },
+            Code::InvalidArgument,
+            "Hello",
+        ),
+    ] {
+        let status = match service.connect(token, first.clone()).await {
+            Err(status) => status,
+            Ok(mut agent) => agent.end().await?.err().context("sent away, not refused")?,
+        };
+        assert_eq!(status.code(), code, "{first:?}: {status:?}");
+        assert!(status.message().contains(word), "{first:?}: {status:?}");
+    }
+    service.stop().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_older_of_two_streams_is_told_that_it_is_superseded() -> anyhow::Result<()> {
+    let service = Service::start().await?;
+    let (mut older, _) = service.agent().await?;
+    let (newest, epoch) = service.agent().await?;
+    let go_away = older.end().await?.map_err(|status| anyhow::anyhow!("{status}"))?;
+    assert!(go_away.superseded, "{go_away:?}");
+    newest.say(Say::Heartbeat(Heartbeat { epoch })).await?;
+    drop((older, newest));
+    service.stop().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_message_that_says_too_little_or_is_of_another_stream_ends_the_stream_and_changes_nothing()
+-> anyhow::Result<()> {
+    let service = Service::start().await?;
+    let reset = |count| SourceReset {
+        target_group_bindings: vec![],
+        target_group_binding_count: count,
+    };
+    let update = |epoch, change| {
+        Say::Sources(SourceUpdate {
+            epoch,
+            revision: 1,
+            change,
+        })
+    };
+    for (statement, word) in [
+        (update(0, Some(Change::Reset(reset(Some(0))))), "epoch"),
+        (update(7, Some(Change::Reset(reset(Some(0))))), "epoch 7"),
+        (Say::Heartbeat(Heartbeat { epoch: 7 }), "epoch 7"),
+    ] {
+        let (mut agent, _) = service.agent().await?;
+        agent.say(statement).await?;
+        let status = agent.end().await?.err().context("sent away, not refused")?;
+        assert_eq!(status.code(), Code::InvalidArgument);
+        assert!(status.message().contains(word), "{status:?}");
+    }
+    for (change, word) in [
+        (None, "change"),
+        (Some(Change::Reset(reset(None))), "count"),
+        (Some(Change::Reset(reset(Some(3)))), "3"),
+    ] {
+        let (mut agent, epoch) = service.agent().await?;
+        agent.say(update(epoch, change)).await?;
+        let status = agent.end().await?.err().context("sent away, not refused")?;
+        assert_eq!(status.code(), Code::InvalidArgument);
+        assert!(status.message().contains(word), "{status:?}");
+    }
+    service.stop().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_stop_sends_agents_away_to_come_back() -> anyhow::Result<()> {
+    let service = Service::start().await?;
+    let (mut agent, _) = service.agent().await?;
+    let tasks = service.tasks.clone();
+    let stop = tasks.stop(PATIENCE);
+    let told = async {
+        let go_away = agent.end().await?.map_err(|status| anyhow::anyhow!("{status}"))?;
+        ensure!(
+            !go_away.superseded && go_away.retry_after_seconds > 0,
+            "{go_away:?}"
+        );
+        drop(agent);
+        Ok(())
+    };
+    let ((), told) = tokio::join!(stop, told);
+    told?;
+    assert!(!tasks.hard().is_cancelled(), "nothing had to be cut");
+    Ok(())
+}
