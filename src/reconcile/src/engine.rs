@@ -171,7 +171,6 @@ impl Engine {
             aws,
             settings,
             clock,
-            database,
             metrics,
             ..
         } = &*self.inner;
@@ -188,7 +187,6 @@ impl Engine {
             store: store.clone(),
             client: client.clone(),
             settings: settings.clone(),
-            clock: database.clone(),
             fence: lease.fence(),
             deadline: receiver,
             fenced_until: lease.former_deadline.map(|former| former + timeout),

@@ -13,14 +13,13 @@ use planner::Input;
 use store::{Fence, Store};
 use tokio::{sync::watch, time::Instant};
 
-use crate::{Settings, apply, clock::DatabaseClock, gather::gather, memory::Memory};
+use crate::{Settings, apply, gather::gather, memory::Memory};
 
 /// What every pass of a shard works with.
 pub(crate) struct Context {
     pub(crate) store: Store,
     pub(crate) client: ShardClient,
     pub(crate) settings: Arc<Settings>,
-    pub(crate) clock: DatabaseClock,
     pub(crate) fence: Fence,
     /// Until when writes may be under way; moved on by each renewal of the lease.
     pub(crate) deadline: watch::Receiver<Instant>,

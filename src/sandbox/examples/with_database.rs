@@ -1,11 +1,12 @@
-//! Runs a command while `DATABASE_URL` names a throw-away Postgres with the migrations of a folder applied:
+//! Runs a command while `DATABASE_URL` names a throw-away database with the migrations of a folder applied, and
+//! `ELBOW_TEST_DATABASE_URL` the server it is on, where tests make databases of their own:
 //! `cargo run -p sandbox --example with_database -- migrations cargo check -p store`.
 
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
-use sandbox::postgres::{Options, Postgres};
+use sandbox::postgres::{GIVEN_URL, Options, Postgres};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<ExitCode> {
@@ -27,6 +28,7 @@ async fn main() -> Result<ExitCode> {
     let status = Command::new(&program)
         .args(arguments)
         .env("DATABASE_URL", &url)
+        .env(GIVEN_URL, postgres.url())
         .status()
         .with_context(|| format!("cannot run {}", program.display()))?;
     Ok(if status.success() {

@@ -91,6 +91,23 @@ pub(crate) fn cargo() -> Command {
     cargo
 }
 
+/// What runs the command given as further arguments beside a throw-away database, which `DATABASE_URL` and
+/// `ELBOW_TEST_DATABASE_URL` name.
+pub(crate) fn with_database() -> Command {
+    let mut command = cargo();
+    command.args([
+        "run",
+        "--quiet",
+        "--package",
+        "sandbox",
+        "--example",
+        "with_database",
+        "--",
+        "migrations",
+    ]);
+    command
+}
+
 fn spinner() -> ProgressBar {
     let style = ProgressStyle::with_template("{spinner} [{elapsed_precise}] {wide_msg}");
     let bar = ProgressBar::new_spinner().with_style(style.expect("the template is a constant"));

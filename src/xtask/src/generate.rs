@@ -54,18 +54,8 @@ fn queries(check: bool) -> Result<()> {
 
     // Only a crate that is compiled writes.
     command::run(Command::new("touch").arg(store.join("src/lib.rs")))?;
-    let mut asked = command::cargo();
+    let mut asked = command::with_database();
     asked
-        .args([
-            "run",
-            "--quiet",
-            "--package",
-            "sandbox",
-            "--example",
-            "with_database",
-            "--",
-            "migrations",
-        ])
         .args(["cargo", "check", "--quiet", "--package", "store"])
         .env("SQLX_OFFLINE", "false")
         .env("SQLX_OFFLINE_DIR", &fresh);

@@ -41,9 +41,9 @@ impl Test {
         let mut build = command::cargo();
         build.args(["build", "--workspace", "--bins"]);
         command::run(&mut build)?;
-        let mut tests = command::cargo();
+        let mut tests = command::with_database();
         tests
-            .args(["test", "--workspace", "--no-fail-fast"])
+            .args(["cargo", "test", "--workspace", "--no-fail-fast"])
             .envs(environment.iter().cloned());
         if strict {
             tests.env("ELBOW_REQUIRE", "all");
