@@ -70,12 +70,18 @@ pub async fn run(arguments: Arguments) -> Result<()> {
 impl Sandbox {
     /// Starts a Postgres, an AWS, a cluster, the service and an agent.
     pub async fn start(progress: Progress) -> Result<Self> {
+        Self::with(progress, &[]).await
+    }
+
+    /// The same with further options for the server.
+    pub async fn with(progress: Progress, server_options: &[(&str, &str)]) -> Result<Self> {
         let options = Options::full(CLUSTER, nodes()).progress(progress.clone());
         let database = postgres::Options {
             progress: progress.clone(),
             ..postgres::Options::default()
         };
-        let (postgres, plane) = tokio::try_join!(Postgres::start(database), ControlPlane::start(options))?;
+        let (postgres, plane) =
+            tokio::try_join!(Postgres::start_own(database), ControlPlane::start(options))?;
         let aws = Simulator::builder()
             .start_local()
             .await
@@ -83,7 +89,7 @@ impl Sandbox {
         let tutorial = fixture::tutorial(aws.handle())?;
         let database = postgres.fresh_database("elbow").await?;
         let installation = Installation::new(database, aws.url().to_owned(), progress.clone())?;
-        let server = installation.server("server-1", &[]).await?;
+        let server = installation.server("server-1", server_options).await?;
         elbow::install(&plane)?;
         let token = server.register_cluster(CLUSTER, "full").await?;
         server
