@@ -33,6 +33,37 @@ pub(crate) struct Fixture {
     pub(crate) sql: PgConnection,
     pub(crate) cluster: ClusterId,
     pub(crate) stream: Stream,
+    _database: Database,
+}
+
+/// Goes with its test, unless the test panicked: then there is something to look at.
+struct Database {
+    server: String,
+    name: String,
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        let (server, name) = (self.server.clone(), self.name.clone());
+        // A runtime of its own: the test's is busy with this very call.
+        let dropped = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?;
+            runtime.block_on(async {
+                let mut server = PgConnection::connect(&server).await?;
+                let statement = format!("drop database {name} with (force)");
+                sqlx::query(AssertSqlSafe(statement)).execute(&mut server).await?;
+                anyhow::Ok(())
+            })
+        });
+        if !matches!(dropped.join(), Ok(Ok(()))) {
+            eprintln!("database {} is left over", self.name);
+        }
+    }
 }
 
 impl Fixture {
@@ -46,8 +77,12 @@ impl Fixture {
         sqlx::query(AssertSqlSafe(format!("create database {name}")))
             .execute(&mut server)
             .await?;
-        let (server, _) = url.rsplit_once('/').context("the URL names a database")?;
-        let url = format!("{server}/{name}");
+        let database = Database {
+            server: url.clone(),
+            name: name.clone(),
+        };
+        let (address, _) = url.rsplit_once('/').context("the URL names a database")?;
+        let url = format!("{address}/{name}");
         let options = Options {
             max_connections: 8,
             timeout: WAIT,
@@ -66,6 +101,7 @@ impl Fixture {
             sql,
             cluster,
             stream,
+            _database: database,
         };
         fixture.state(Change::Reset(Vec::new())).await?;
         Ok(fixture)
