@@ -75,3 +75,37 @@ async fn a_postgres_killed_under_a_change_loses_nothing() {
     sandbox.postgres.restart().await.unwrap();
     sandbox.registered(3).await.unwrap();
 }
+
+#[tokio::test]
+async fn the_halves_meet_in_postgres_and_a_replica_takes_over_from_a_killed_one() {
+    if !tests::available() {
+        return;
+    }
+    let mut sandbox = bound().await;
+    // The first replica holds the shard; the agent that remains talks to the second alone.
+    let second = sandbox.installation.server("server-2", &OPTIONS).await.unwrap();
+    sandbox.agent.kill().await.unwrap();
+    let _agent = sandbox.another_agent("agent-2", &[&second]).await.unwrap();
+    sandbox.scale(3).unwrap();
+    sandbox.registered(3).await.unwrap();
+    let shards = second
+        .call(reqwest::Method::GET, "/v1/shards", None)
+        .await
+        .unwrap();
+    assert!(
+        shards.to_string().contains("server-1/"),
+        "the first replica holds the shard: {shards}"
+    );
+
+    sandbox.server.process.kill().await.unwrap();
+    sandbox.scale(1).unwrap();
+    sandbox.registered(1).await.unwrap();
+    let shards = second
+        .call(reqwest::Method::GET, "/v1/shards", None)
+        .await
+        .unwrap();
+    assert!(
+        shards.to_string().contains("server-2/"),
+        "the second replica took over: {shards}"
+    );
+}

@@ -4,7 +4,7 @@
 use std::{io::Write, net::Ipv4Addr, time::Duration};
 
 use awssim::{Handle, Running, Simulator, TargetState};
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 
 use crate::{
     Error, Progress, Result, Wait,
@@ -45,6 +45,7 @@ pub struct Sandbox {
     pub server: Server,
     /// The cluster's agent.
     pub agent: Process,
+    agent_token: SecretString,
     progress: Progress,
 }
 
@@ -106,8 +107,16 @@ impl Sandbox {
             installation,
             server,
             agent,
+            agent_token: token,
             progress,
         })
+    }
+
+    /// Starts another replica of the agent, which knows these servers.
+    pub async fn another_agent(&self, instance: &str, servers: &[&Server]) -> Result<Process> {
+        self.installation
+            .agent(CLUSTER, instance, &self.agent_token, &self.plane, servers)
+            .await
     }
 
     /// The AWS that Elbow talks to.
