@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Context;
-use api::agent::{Agents, server as agent_server};
+use api::agent::{Agents, Patience, server as agent_server};
 use control::{ApiRole, Control, Settings, Token};
 use model::guard::Guards;
 use reconcile::{DatabaseClock, Engine};
@@ -101,7 +101,7 @@ pub(crate) async fn serve(options: ServeOptions) -> anyhow::Result<()> {
     api::rest::server::serve(rest, identity.as_ref(), control.clone(), &tasks)
         .await
         .context("REST")?;
-    let service = Agents::new(control, tasks.clone());
+    let service = Agents::new(control, tasks.clone(), Patience::default());
     agent_server::serve(agents, identity.as_ref(), service, &tasks)
         .await
         .context("the certificate or key is unusable")?;

@@ -17,21 +17,40 @@ use crate::problem::{self, Kind as ProblemKind};
 
 /// Messages to one agent that wait for it to read. A slower agent is cut; it loses nothing, since it resyncs.
 const OUTBOUND_QUEUE: usize = 16;
-/// How long one message may wait in the queue.
-const SEND_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a new stream may take to say Hello.
-const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long an agent is waited for.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// Until a new stream says Hello.
+    pub hello: Duration,
+    /// Until a message finds room in the queue: an agent that does not read is cut.
+    pub send: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            hello: Duration::from_secs(10),
+            send: Duration::from_secs(10),
+        }
+    }
+}
 
 /// The service that agents connect to.
 #[derive(Clone)]
 pub struct Agents {
     control: Control,
     tasks: Tasks,
+    patience: Patience,
 }
 
 impl Agents {
-    pub fn new(control: Control, tasks: Tasks) -> Self {
-        Self { control, tasks }
+    pub fn new(control: Control, tasks: Tasks, patience: Patience) -> Self {
+        Self {
+            control,
+            tasks,
+            patience,
+        }
     }
 
     async fn authenticate(&self, metadata: &MetadataMap) -> Result<Principal, Status> {
@@ -65,6 +84,7 @@ impl AgentService for Agents {
             request.into_inner(),
             outbound,
             self.tasks.soft(),
+            self.patience,
         );
         self.tasks.spawn(Kind::Job, "agent stream", stream.run());
         Ok(Response::new(ReceiverStream::new(answers)))

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use control::{Control, Principal, session::Session};
-use model::stream::Hello;
+use model::{sabotage, stream::Hello};
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep_until, timeout},
@@ -15,7 +15,7 @@ use wire::{
     convert::{ConvertError, Stamped},
 };
 
-use super::{HELLO_TIMEOUT, SEND_TIMEOUT, answer, status};
+use super::{Patience, answer, status};
 
 /// Heartbeats that may be missed before the stream counts as dead.
 const MISSED_HEARTBEATS: u32 = 3;
@@ -26,6 +26,7 @@ pub(super) struct AgentStream {
     inbound: Streaming<AgentMessage>,
     outbound: mpsc::Sender<Result<ServerMessage, Status>>,
     soft: CancellationToken,
+    patience: Patience,
 }
 
 /// Why a stream ends.
@@ -63,6 +64,7 @@ impl AgentStream {
         inbound: Streaming<AgentMessage>,
         outbound: mpsc::Sender<Result<ServerMessage, Status>>,
         soft: CancellationToken,
+        patience: Patience,
     ) -> Self {
         Self {
             control,
@@ -70,6 +72,7 @@ impl AgentStream {
             inbound,
             outbound,
             soft,
+            patience,
         }
     }
 
@@ -93,7 +96,7 @@ impl AgentStream {
             }
         };
         // An agent that does not read learns it from the end of the stream.
-        timeout(SEND_TIMEOUT, self.outbound.send(last)).await.ok();
+        timeout(self.patience.send, self.outbound.send(last)).await.ok();
     }
 
     async fn serve(&mut self) -> Result<std::convert::Infallible, End> {
@@ -127,7 +130,7 @@ impl AgentStream {
             () = soft.cancelled() => {
                 return Err(End::GoAway { reason: "this replica stops".to_owned(), superseded: false });
             }
-            message = timeout(HELLO_TIMEOUT, self.inbound.message()) => {
+            message = timeout(self.patience.hello, self.inbound.message()) => {
                 message.map_err(|_| End::Status(Status::deadline_exceeded("the first message, Hello, did not come")))?
             }
         };
@@ -186,7 +189,12 @@ impl AgentStream {
     }
 
     async fn send(&self, message: ServerMessage) -> Result<(), End> {
-        match self.outbound.send_timeout(Ok(message), SEND_TIMEOUT).await {
+        let patience = if sabotage::is_on("S19") {
+            Duration::from_hours(1)
+        } else {
+            self.patience.send
+        };
+        match self.outbound.send_timeout(Ok(message), patience).await {
             Ok(()) => Ok(()),
             Err(error) => {
                 if matches!(error, mpsc::error::SendTimeoutError::Timeout(_)) {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
-use api::agent::{Agents, server};
+use api::agent::{Agents, Patience, server};
 use runtime::Tasks;
 use tokio::{net::TcpListener, sync::mpsc, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
@@ -13,9 +13,11 @@ use wire::agent::v1::{
     agent_service_client::AgentServiceClient, server_message::Message as Heard, source_update::Change,
 };
 
-use crate::support::Api;
+use crate::support::{Api, cluster_spec};
 
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the service waits for an agent that does not read.
+const IMPATIENT: Duration = Duration::from_millis(300);
 
 struct Agent {
     say: mpsc::Sender<AgentMessage>,
@@ -34,11 +36,15 @@ impl Service {
         let tasks = Tasks::new();
         api.control.spawn(&tasks);
         let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let impatient = Patience {
+            send: IMPATIENT,
+            ..Patience::default()
+        };
         let url = format!("http://{}", listener.local_addr()?);
         server::serve(
             listener,
             None,
-            Agents::new(api.control.clone(), tasks.clone()),
+            Agents::new(api.control.clone(), tasks.clone(), impatient),
             &tasks,
         )
         .await?;
@@ -47,7 +53,10 @@ impl Service {
 
     async fn connect(&self, token: &str, first: AgentMessage) -> Result<Agent, Status> {
         let unavailable = |error: tonic::transport::Error| Status::unavailable(error.to_string());
-        let endpoint = Endpoint::from_shared(self.url.clone()).map_err(unavailable)?;
+        // A small window: what is not read soon waits at the server.
+        let endpoint = Endpoint::from_shared(self.url.clone())
+            .map_err(unavailable)?
+            .initial_stream_window_size(1024);
         let mut client = AgentServiceClient::new(endpoint.connect().await.map_err(unavailable)?);
         let (say, statements) = mpsc::channel(16);
         say.send(first)
@@ -68,6 +77,18 @@ impl Service {
             bail!("no Welcome first")
         };
         Ok((agent, welcome.epoch))
+    }
+
+    /// The token of an agent of cluster `two`, which is registered for it.
+    async fn second_token(&self) -> anyhow::Result<String> {
+        let spec = serde_json::to_value(cluster_spec())?;
+        let body = serde_json::json!({ "spec": spec }).to_string();
+        let json = [("content-type", "application/json")];
+        let answer = self.api.call("PUT", "/v1/clusters/two", &json, body).await?;
+        Ok(answer.body["agentToken"]
+            .as_str()
+            .context("a new cluster has a token")?
+            .to_owned())
     }
 
     async fn stop(self) {
@@ -260,5 +281,46 @@ async fn a_stop_sends_agents_away_to_come_back() -> anyhow::Result<()> {
     let ((), told) = tokio::join!(stop, told);
     told?;
     assert!(!tasks.hard().is_cancelled(), "nothing had to be cut");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_agent_that_does_not_read_is_cut_and_nobody_else_waits_for_it() -> anyhow::Result<()> {
+    let service = Service::start().await?;
+    let (mut deaf, epoch) = service.agent().await?;
+    let reset = |revision| {
+        let reset = SourceReset {
+            target_group_bindings: vec![],
+            target_group_binding_count: Some(0),
+        };
+        Say::Sources(SourceUpdate {
+            epoch,
+            revision,
+            change: Some(Change::Reset(reset)),
+        })
+    };
+    // Far more than the window and the queues hold: the server stops listening, for longer than it has patience.
+    let mut sent = 0;
+    while timeout(IMPATIENT * 4, deaf.say(reset(sent + 1)))
+        .await
+        .is_ok_and(|said| said.is_ok())
+    {
+        sent += 1;
+        ensure!(
+            sent < 100_000,
+            "an agent that does not read is listened to for ever"
+        );
+    }
+    println!("not listened to after {sent} statements");
+    let mut other = service
+        .connect(&service.second_token().await?, hello("two", 1))
+        .await?;
+    ensure!(matches!(other.hear().await?, Heard::Welcome(_)));
+    while let Ok(Some(_)) = timeout(PATIENCE, deaf.heard.message())
+        .await
+        .context("the stream goes on")?
+    {}
+    drop((deaf, other));
+    service.stop().await;
     Ok(())
 }
