@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::postgres::Source;
-use crate::{command, machine, postgres};
+use crate::{command, control_plane, machine, postgres};
 
 /// Runs the bench target `name` of the `tests` crate.
 pub(crate) fn run(name: &str) -> Result<()> {
@@ -12,6 +12,7 @@ pub(crate) fn run(name: &str) -> Result<()> {
     let mut bench = command::cargo();
     bench.args(["bench", "--package", "tests", "--bench", name]);
     bench.env("ELBOW_BIN", crate::demo::target()?.with_file_name("release"));
+    bench.env("ELBOW_KUBE_BIN", control_plane::provide()?);
     if let Source::Folder(folder) = postgres::provide()? {
         bench.env("ELBOW_POSTGRES_BIN", folder);
     }

@@ -12,7 +12,7 @@ struct Promise {
 }
 
 /// Every promise whose protection has a switch (`model::sabotage`).
-const PROMISES: [Promise; 8] = [
+const PROMISES: [Promise; 10] = [
     planner("S1"),
     planner("S3"),
     planner("S7"),
@@ -26,6 +26,14 @@ const PROMISES: [Promise; 8] = [
     Promise {
         name: "S5",
         tests: &["--package", "agent", "--test", "index"],
+    },
+    Promise {
+        name: "S8",
+        tests: &["--package", "store", "--test", "store", "lease"],
+    },
+    Promise {
+        name: "S19",
+        tests: &["--package", "api", "--test", "suite"],
     },
 ];
 
@@ -56,15 +64,15 @@ pub(crate) fn run(only: Option<&str>) -> Result<()> {
     for Promise { name, tests } in chosen {
         // Green first: a test that fails anyhow would notice everything.
         command::run(
-            command::cargo()
-                .arg("test")
+            command::with_database()
+                .args(["cargo", "test"])
                 .args(*tests)
                 .envs(environment.iter().cloned()),
         )
         .with_context(|| format!("{name} is not even kept without sabotage"))?;
-        let mut sabotaged = command::cargo();
+        let mut sabotaged = command::with_database();
         sabotaged
-            .arg("test")
+            .args(["cargo", "test"])
             .args(*tests)
             .envs(environment.iter().cloned())
             .env("ELBOW_SABOTAGE", name);
