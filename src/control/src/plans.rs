@@ -1,8 +1,8 @@
 //! Plans: the journal, and what would be done now.
 
-use model::{Name, Observed, PlanId, plan::Plan};
-use planner::{BindingInput, ClusterView, Input};
-use store::{BoundService, GroupSnapshot, JournaledPlan, Observation};
+use model::{Name, PlanId, plan::Plan};
+use planner::{Input, Seen};
+use store::JournaledPlan;
 
 use crate::{Control, Error, Listing, Page, Principal, view::PlanView};
 
@@ -38,66 +38,13 @@ impl Control {
         let guards = &self.settings.guards;
         let snapshot = self.store.group(&group.spec.arn, guards.window * 2).await?;
         let observation = self.store.observation(&group.spec.arn).await?;
-        Ok(planner::plan(&input(snapshot, observation, guards.clone())))
-    }
-}
-
-fn input(snapshot: GroupSnapshot, observation: Option<Observation>, guards: model::guard::Guards) -> Input {
-    let GroupSnapshot {
-        now,
-        arn,
-        restored,
-        declared,
-        bindings,
-        ledger,
-        removals,
-        released,
-    } = snapshot;
-    let (facts, targets) = match observation {
-        Some(Observation {
-            facts,
-            targets,
-            changed_at: _,
-        }) => (facts, targets),
-        None => (Observed::Unknown, Observed::Unknown),
-    };
-    Input {
-        now,
-        guards,
-        restored,
+        let seen = observation.map_or_else(Seen::default, |observation| Seen {
+            facts: observation.facts,
+            targets: observation.targets,
+            failure: None,
+        });
         // Whose turn it is to write is the loop's affair.
-        fenced_until: None,
-        arn,
-        declared,
-        facts,
-        targets,
-        bindings: bindings.into_iter().map(binding).collect(),
-        ledger,
-        removals,
-        released,
-        failure: None,
-    }
-}
-
-fn binding(bound: BoundService) -> BindingInput {
-    let BoundService {
-        binding,
-        cluster,
-        last_seen,
-        facts,
-    } = bound;
-    let cluster = ClusterView {
-        id: cluster.id,
-        name: cluster.name,
-        mode: cluster.spec.mode,
-        shard: cluster.spec.shard(),
-        vpc_id: cluster.spec.vpc_id,
-        last_seen,
-    };
-    BindingInput {
-        binding,
-        cluster,
-        facts,
+        Ok(planner::plan(&Input::new(snapshot, seen, guards.clone(), None)))
     }
 }
 

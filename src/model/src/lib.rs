@@ -11,6 +11,7 @@ pub mod binding;
 pub mod cluster;
 pub mod condition;
 pub mod fact;
+pub mod group;
 pub mod guard;
 pub mod id;
 pub mod ledger;

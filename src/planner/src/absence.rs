@@ -5,18 +5,16 @@ use std::{collections::BTreeMap, net::IpAddr};
 use model::{
     BindingId, TargetId,
     fact::{Evidence, PodRef},
+    group::BoundService,
     ledger::{Ground, LedgerTarget},
 };
 
-use crate::{
-    input::BindingInput,
-    wanted::{Statement, Wish},
-};
+use crate::wanted::{Statement, Wish};
 
 /// A binding with its wish.
 #[derive(Debug)]
 pub(crate) struct Holder<'a> {
-    pub input: &'a BindingInput,
+    pub input: &'a BoundService,
     pub wish: Wish,
 }
 

@@ -54,7 +54,7 @@ pub(crate) fn demands(
             .into_iter()
             .flat_map(|statement| &statement.wanted)
         {
-            if holder.input.cluster.mode == Mode::Observe && !sabotage::is_on("S12") {
+            if holder.input.cluster.spec.mode == Mode::Observe && !sabotage::is_on("S12") {
                 let registered =
                     |row: &LedgerTarget| row.key() == key && row.state == LedgerState::Registered;
                 if !input.ledger.iter().any(registered) {

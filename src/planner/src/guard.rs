@@ -99,7 +99,7 @@ impl Guard<'_> {
     fn forbidden(&self, candidate: Candidate<'_>) -> Option<(HoldReason, Option<Timestamp>)> {
         let modes = self
             .holders_of(candidate.row)
-            .map(|holder| holder.input.cluster.mode);
+            .map(|holder| holder.input.cluster.spec.mode);
         let strictest = modes.min_by_key(|mode| match mode {
             Mode::Observe => 0,
             Mode::AddOnly => 1,
@@ -197,10 +197,7 @@ impl Guard<'_> {
         if self.is_silent(row) && !sabotage::is_on("S1") {
             return Some((HoldReason::ClusterSilent, None));
         }
-        for seen in self
-            .holders_of(row)
-            .filter_map(|holder| holder.input.cluster.last_seen)
-        {
+        for seen in self.holders_of(row).filter_map(|holder| holder.input.last_seen) {
             alarm.set(later(
                 later(seen, guards.silent_after),
                 jiff::SignedDuration::from_millis(1),
@@ -239,7 +236,7 @@ impl Guard<'_> {
 
     fn is_silent(&self, row: &LedgerTarget) -> bool {
         self.unsure(row)
-            .any(|holder| holder.input.cluster.is_silent(self.input.now, &self.input.guards))
+            .any(|holder| holder.input.is_silent(self.input.now, &self.input.guards))
     }
 
     /// Whether every cluster that is not sure has answered a relist since the target became unwanted.

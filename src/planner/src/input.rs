@@ -4,11 +4,9 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use model::{
-    ClusterId, Name, Observed, Shard, TargetGroupArn, TargetKey,
-    binding::Binding,
-    cluster::{Mode, VpcId},
+    Observed, TargetGroupArn, TargetKey,
     condition::Problem,
-    fact::ServiceFacts,
+    group::{BoundService, GroupSnapshot},
     guard::Guards,
     ledger::{LedgerTarget, Removal},
     target::ObservedTarget,
@@ -30,7 +28,7 @@ pub struct Input {
     pub facts: Observed<TargetGroupFacts>,
     pub targets: Observed<Vec<ObservedTarget>>,
     /// Bindings that refer to the group, deleted ones included while the ledger names them.
-    pub bindings: Vec<BindingInput>,
+    pub bindings: Vec<BoundService>,
     pub ledger: Vec<LedgerTarget>,
     /// Removals of the last two windows.
     pub removals: Vec<Removal>,
@@ -40,30 +38,47 @@ pub struct Input {
     pub failure: Option<Problem>,
 }
 
-/// A binding with what its cluster has stated.
-#[derive(Clone, Debug)]
-pub struct BindingInput {
-    pub binding: Binding,
-    pub cluster: ClusterView,
-    pub facts: ServiceFacts,
+/// What AWS last said about the group.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    pub facts: Observed<TargetGroupFacts>,
+    pub targets: Observed<Vec<ObservedTarget>>,
+    /// What it last refused, if that was the last thing it said.
+    pub failure: Option<Problem>,
 }
 
-/// What planning needs to know about a cluster.
-#[derive(Clone, Debug)]
-pub struct ClusterView {
-    pub id: ClusterId,
-    pub name: Name,
-    pub mode: Mode,
-    pub shard: Shard,
-    pub vpc_id: VpcId,
-    /// When its agent was last heard of.
-    pub last_seen: Option<Timestamp>,
-}
-
-impl ClusterView {
-    /// Whether the agent has not been heard of for so long that what it stated may be out of date.
-    pub fn is_silent(&self, now: Timestamp, guards: &Guards) -> bool {
-        self.last_seen
-            .is_none_or(|seen| now.duration_since(seen) > guards.silent_after)
+impl Input {
+    /// What is stored, with what AWS said. `fenced_until` is the writer's; who only shows a plan has none.
+    pub fn new(stored: GroupSnapshot, seen: Seen, guards: Guards, fenced_until: Option<Timestamp>) -> Self {
+        let GroupSnapshot {
+            now,
+            arn,
+            restored,
+            declared,
+            bindings,
+            ledger,
+            removals,
+            released,
+        } = stored;
+        let Seen {
+            facts,
+            targets,
+            failure,
+        } = seen;
+        Self {
+            now,
+            guards,
+            restored,
+            fenced_until,
+            arn,
+            declared,
+            facts,
+            targets,
+            bindings,
+            ledger,
+            removals,
+            released,
+            failure,
+        }
     }
 }

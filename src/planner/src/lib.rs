@@ -20,7 +20,7 @@ mod wanted;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use input::{BindingInput, ClusterView, Input};
+pub use input::{Input, Seen};
 use model::{
     BindingId, Observed, TargetKey,
     ledger::{Ground, LedgerTarget},

@@ -181,7 +181,7 @@ impl<'a> Account<'a> {
     /// What is still to be done, if anything is.
     fn unfinished(&self, input: &Input, plan: &Plan) -> Option<Readiness> {
         let missing = self.desired - self.registered;
-        if self.holder.input.cluster.mode == Mode::Observe {
+        if self.holder.input.cluster.spec.mode == Mode::Observe {
             let message = format!(
                 "the cluster's mode is `observe`: {} would be registered and {} removed; nothing is written",
                 targets(missing),

@@ -7,11 +7,12 @@ use model::{
     binding::{BindingSpec, Lifecycle, PortRef},
     condition::{Problem, Reason},
     fact::{AddressFamily, Endpoint, PodRef, Protocol, Service, ServicePort, Stated},
+    group::BoundService,
     target::TargetType,
     target_group::{IpAddressType, TargetGroupFacts},
 };
 
-use crate::input::{BindingInput, Input};
+use crate::Input;
 
 /// What a binding says about targets.
 #[derive(Clone, Debug)]
@@ -39,7 +40,7 @@ pub(crate) struct Statement {
 }
 
 /// What `input` says about targets.
-pub(crate) fn wish(group: &Input, input: &BindingInput) -> Wish {
+pub(crate) fn wish(group: &Input, input: &BoundService) -> Wish {
     let binding = &input.binding;
     match binding.lifecycle {
         Lifecycle::Deleted { .. } => return Wish::Released,
@@ -144,15 +145,15 @@ impl Statement {
 }
 
 /// Whether the group is declared and admits the binding's cluster.
-fn admitted(group: &Input, input: &BindingInput) -> Result<(), Problem> {
+fn admitted(group: &Input, input: &BoundService) -> Result<(), Problem> {
     let field = "spec.targetGroupARN";
     let cluster = &input.cluster;
-    if *group.arn.shard() != cluster.shard {
+    if *group.arn.shard() != cluster.spec.shard() {
         let message = format!(
             "the target group is in {} and cluster `{}` is in {}: bind a target group of the cluster's own account and region",
             group.arn.shard(),
             cluster.name,
-            cluster.shard,
+            cluster.spec.shard(),
         );
         return Err(Problem::at(Reason::WrongShard, field, message));
     }
@@ -198,7 +199,7 @@ fn described(group: &Input) -> Result<&TargetGroupFacts, Problem> {
 }
 
 /// Whether what the binding says about the group is what AWS says.
-fn matches(spec: &BindingSpec, input: &BindingInput, facts: &TargetGroupFacts) -> Result<(), Problem> {
+fn matches(spec: &BindingSpec, input: &BoundService, facts: &TargetGroupFacts) -> Result<(), Problem> {
     let mismatch = |field: &str, said: String, is: String| {
         let message =
             format!("the binding says `{said}` and AWS says `{is}`: correct the field or leave it out");
@@ -237,11 +238,11 @@ fn matches(spec: &BindingSpec, input: &BindingInput, facts: &TargetGroupFacts) -
     }
     match &facts.vpc {
         // A group of a peered VPC is served when the binding says that it is meant.
-        Some(vpc) if vpc != input.cluster.vpc_id.as_str() && spec.vpc_id.is_none() => {
+        Some(vpc) if vpc != input.cluster.spec.vpc_id.as_str() && spec.vpc_id.is_none() => {
             let message = format!(
                 "the target group is in {vpc} and cluster `{}` is in {}: use a target group of the cluster's VPC, \
                  or set `{vpc}` here if it reaches the pods",
-                input.cluster.name, input.cluster.vpc_id
+                input.cluster.name, input.cluster.spec.vpc_id
             );
             Err(Problem::at(Reason::TargetGroupMismatch, "spec.vpcID", message))
         }

@@ -3,13 +3,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
-use model::{
-    BindingId, Observed,
-    condition::{BindingStatus, Problem},
-    plan::Hold,
-    target::ObservedTarget,
-    target_group::TargetGroupFacts,
-};
+use model::{BindingId, condition::BindingStatus, plan::Hold};
+use planner::Seen;
 use runtime::backoff::Backoff;
 
 /// What is remembered of one target group.
@@ -17,10 +12,7 @@ use runtime::backoff::Backoff;
 pub(crate) struct Memory {
     /// Whether what a former writer stored about the group was read.
     pub(crate) recalled: bool,
-    pub(crate) facts: Observed<TargetGroupFacts>,
-    pub(crate) targets: Observed<Vec<ObservedTarget>>,
-    /// What AWS last refused, if that was the last thing it said.
-    pub(crate) failure: Option<Problem>,
+    pub(crate) seen: Seen,
     pub(crate) backoff: Backoff,
     /// What was reported last: the same is not written again.
     pub(crate) statuses: BTreeMap<BindingId, BindingStatus>,
@@ -31,9 +23,7 @@ impl Default for Memory {
     fn default() -> Self {
         Self {
             recalled: false,
-            facts: Observed::Unknown,
-            targets: Observed::Unknown,
-            failure: None,
+            seen: Seen::default(),
             backoff: Backoff::new(Duration::from_millis(500), Duration::from_mins(1)),
             statuses: BTreeMap::new(),
             holds: None,
@@ -45,6 +35,6 @@ impl Memory {
     /// Whether AWS was not asked since `since`.
     pub(crate) fn is_older_than(&self, since: Timestamp) -> bool {
         let older = |at: Option<Timestamp>| at.is_none_or(|at| at < since);
-        older(self.facts.at()) || older(self.targets.at())
+        older(self.seen.facts.at()) || older(self.seen.targets.at())
     }
 }

@@ -73,7 +73,7 @@ impl Context {
             }
             let failure = self.apply(arn, &plan, permits).await?;
             let failed = failure.is_some();
-            memory.failure = failure;
+            memory.seen.failure = failure;
             if failed {
                 let input = self.gather(arn, memory).await?;
                 let plan = planner::plan(&input);
@@ -92,8 +92,8 @@ impl Context {
     /// What a former writer saw is better than nothing: a successor registers at once.
     async fn recall(&self, arn: &TargetGroupArn, memory: &mut Memory) -> Result<(), Error> {
         if let Some(observation) = self.store.observation(arn).await? {
-            memory.facts = observation.facts;
-            memory.targets = observation.targets;
+            memory.seen.facts = observation.facts;
+            memory.seen.targets = observation.targets;
         }
         memory.recalled = true;
         Ok(())
@@ -123,22 +123,22 @@ impl Context {
         let (facts, targets) = match described.await {
             Ok(described) => described,
             Err(error) => {
-                memory.failure = Some(error.problem());
+                memory.seen.failure = Some(error.problem());
                 let input = self.gather(arn, memory).await?;
                 let plan = planner::plan(&input);
                 self.report(&input, &plan, memory).await?;
                 return Err(error.into());
             }
         };
-        let changed =
-            memory.facts.present() != facts.present() || memory.targets.present() != targets.present();
-        let first = matches!(memory.facts, Observed::Unknown);
-        memory.facts = facts;
-        memory.targets = targets;
-        memory.failure = None;
+        let changed = memory.seen.facts.present() != facts.present()
+            || memory.seen.targets.present() != targets.present();
+        let first = matches!(memory.seen.facts, Observed::Unknown);
+        memory.seen.facts = facts;
+        memory.seen.targets = targets;
+        memory.seen.failure = None;
         if changed || first {
             self.store
-                .record_observation(&self.fence, arn, &memory.facts, &memory.targets)
+                .record_observation(&self.fence, arn, &memory.seen.facts, &memory.seen.targets)
                 .await?;
         }
         Ok(())

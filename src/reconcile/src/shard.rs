@@ -133,7 +133,7 @@ impl Worker {
                 }
             }
             Err(error) => {
-                tracing::warn!(error = %Chain(&error), "the sweep could not list the shard's target groups")
+                tracing::warn!(error = %Chain(&error), "the sweep could not list the shard's target groups");
             }
         }
     }

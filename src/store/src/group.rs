@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use model::{
     ClusterId, Shard, TargetGroupArn, TargetId, TargetKey,
-    binding::Binding,
     cluster::Cluster,
     fact::{Departure, EndpointSlice, PodRef, Service, ServiceFacts, Stated},
-    ledger::{LedgerTarget, Removal},
+    group::{BoundService, GroupSnapshot},
+    ledger::Removal,
     plan::Hold,
     target_group::TargetGroup,
 };
@@ -22,33 +22,6 @@ use crate::{Error, Op, Result, Store, binding::BindingColumns, ingest, ledger::T
 
 /// For how long a released hold is told. The planner decides for how long it counts.
 const RELEASES_TOLD_SECONDS: f64 = 24.0 * 60.0 * 60.0;
-
-/// What is stored about one target group.
-#[derive(Clone, Debug)]
-pub struct GroupSnapshot {
-    /// Postgres's clock, which every other time here is of.
-    pub now: Timestamp,
-    pub arn: TargetGroupArn,
-    /// The database went back in time, and no operator has released the shard yet.
-    pub restored: bool,
-    pub declared: Option<TargetGroup>,
-    /// All bindings that refer to the group, deleted ones included until their targets are gone.
-    pub bindings: Vec<BoundService>,
-    pub ledger: Vec<LedgerTarget>,
-    pub removals: Vec<Removal>,
-    /// When an operator released the removal of a target.
-    pub released: BTreeMap<TargetKey, Timestamp>,
-}
-
-/// A binding, its cluster, and what the cluster stated about its service.
-#[derive(Clone, Debug)]
-pub struct BoundService {
-    pub binding: Binding,
-    pub cluster: Cluster,
-    /// When the cluster's agent was last heard of.
-    pub last_seen: Option<Timestamp>,
-    pub facts: ServiceFacts,
-}
 
 impl Store {
     /// All that is stored about a group, with the removals of the last `removals_within`.

@@ -46,7 +46,6 @@ pub use cluster::ClusterState;
 pub use counts::Counts;
 pub use database::{Options, Store};
 pub use error::{Error, Result};
-pub use group::{BoundService, GroupSnapshot};
 pub use hold::{HoldFilter, StoredHold};
 pub use identity::Identity;
 pub use ingest::{Ingested, JudgedSource};

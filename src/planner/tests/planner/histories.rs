@@ -19,7 +19,7 @@ use proptest::{
     test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
 };
 
-use crate::world::{Deregistered, Fate, Pod, World, key};
+use crate::world::{Deregistered, Fate, Pod, Registered, World, key};
 
 /// What can happen. Numbers are taken modulo what there is.
 #[derive(Clone, Copy, Debug)]
@@ -347,7 +347,7 @@ impl History {
         self.bindings[binding % self.bindings.len()]
     }
 
-    fn bound(&mut self, binding: usize) -> &mut planner::BindingInput {
+    fn bound(&mut self, binding: usize) -> &mut model::group::BoundService {
         let id = self.id(binding);
         self.world.binding(id)
     }
@@ -567,10 +567,12 @@ impl Judge {
             );
         }
         for (at, addition) in &after.registered_calls[self.judged_additions..] {
-            let modes = addition
-                .bindings
-                .iter()
-                .map(|id| after.clusters[&after.bindings[id].binding.cluster].mode);
+            let modes = addition.bindings.iter().map(|id| {
+                after.clusters[&after.bindings[id].binding.cluster]
+                    .cluster
+                    .spec
+                    .mode
+            });
             let writes = modes.clone().any(|mode| mode != Mode::Observe);
             assert!(
                 writes,
@@ -584,13 +586,13 @@ impl Judge {
     fn judge_holder(&self, world: &World, removal: &Deregistered, id: BindingId) {
         let Deregistered { key, ground, row, .. } = removal;
         let bound = &world.bindings[&id];
-        let cluster = &world.clusters[&bound.binding.cluster];
+        let Registered { cluster, last_seen } = &world.clusters[&bound.binding.cluster];
         let row = row.as_ref().unwrap();
         assert_eq!(
-            cluster.mode,
+            cluster.spec.mode,
             Mode::Full,
             "S12: {key} is removed although the cluster is {}",
-            cluster.mode
+            cluster.spec.mode
         );
         let wants = bound.binding.lifecycle == Lifecycle::Active && ready(world, id).contains(key);
         assert!(!wants, "M12, S20: {key} is removed and a binding has it ready");
@@ -607,7 +609,7 @@ impl Judge {
             "{key} is removed as {ground:?}, which is not true of all its bindings"
         );
         assert!(
-            !cluster.is_silent(world.now, &world.guards),
+            last_seen.is_some_and(|seen| world.now.duration_since(seen) <= world.guards.silent_after),
             "S1: {key} is removed for a silent cluster"
         );
         if matches!(row.state, LedgerState::Deregistering | LedgerState::Deregistered) {

@@ -87,7 +87,7 @@ fn a_binding_in_error_adds_nothing_keeps_what_it_has_and_says_why() {
         }),
         (Reason::AwaitingAws, |world, _, _| world.facts = Observed::Unknown),
         (Reason::WrongShard, |world, cluster, _| {
-            world.clusters.get_mut(&cluster).unwrap().shard = "aws/123456789012/us-east-1".parse().unwrap();
+            world.clusters.get_mut(&cluster).unwrap().cluster.spec.region = "us-east-1".parse().unwrap();
         }),
         (Reason::TargetTypeNotServed, |world, _, _| {
             facts(world).target_type = TargetType::Instance;

@@ -9,19 +9,20 @@ use jiff::{SignedDuration, Timestamp};
 use model::{
     BindingId, ClusterId, Observed, Target, TargetGroupArn, TargetKey,
     binding::{Binding, BindingSpec, Lifecycle, Origin},
-    cluster::Mode,
+    cluster::{Cluster, ClusterSpec, Mode},
     condition::Problem,
     fact::{
         AddressFamily, Departure, Endpoint, EndpointSlice, Evidence, ObjectName, ObjectVersion, PodRef,
         Protocol, Service, ServiceFacts, ServicePort, SlicePort, Stated,
     },
+    group::BoundService,
     guard::Guards,
     ledger::{Ground, LedgerState, LedgerTarget, Removal},
     plan::{Addition, MarkKey, Plan, Step},
     target::{HealthState, ObservedTarget, TargetType},
     target_group::{IpAddressType, TargetGroup, TargetGroupFacts, TargetGroupSpec},
 };
-use planner::{BindingInput, ClusterView, Input};
+use planner::Input;
 use uuid::Uuid;
 
 pub(crate) const PORT: u16 = 8080;
@@ -108,6 +109,13 @@ pub(crate) struct Deregistered {
     pub live_before: u32,
 }
 
+/// A cluster, and when its agent was last heard of.
+#[derive(Clone, Debug)]
+pub(crate) struct Registered {
+    pub cluster: Cluster,
+    pub last_seen: Option<Timestamp>,
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct World {
     pub now: Timestamp,
@@ -117,10 +125,10 @@ pub(crate) struct World {
     pub declared: Option<TargetGroup>,
     pub facts: Observed<TargetGroupFacts>,
     pub targets: Observed<Vec<ObservedTarget>>,
-    pub clusters: BTreeMap<ClusterId, ClusterView>,
+    pub clusters: BTreeMap<ClusterId, Registered>,
     /// Clusters whose agent is down.
     pub down: BTreeSet<ClusterId>,
-    pub bindings: BTreeMap<BindingId, BindingInput>,
+    pub bindings: BTreeMap<BindingId, BoundService>,
     pub ledger: BTreeMap<TargetKey, LedgerTarget>,
     pub removals: Vec<Removal>,
     pub released: BTreeMap<TargetKey, Timestamp>,
@@ -188,15 +196,21 @@ impl World {
         if let Some(declared) = &mut self.declared {
             declared.spec.clusters.push(name.clone());
         }
-        let view = ClusterView {
+        let shard = arn().shard().clone();
+        let spec = ClusterSpec {
+            account: shard.account,
+            region: shard.region,
+            vpc_id: "vpc-0a1b2c3d".parse().unwrap(),
+            mode,
+        };
+        let cluster = Cluster {
             id,
             name,
-            mode,
-            shard: arn().shard().clone(),
-            vpc_id: "vpc-0a1b2c3d".parse().unwrap(),
-            last_seen: Some(self.now),
+            spec,
+            version: 1,
         };
-        self.clusters.insert(id, view);
+        let last_seen = Some(self.now);
+        self.clusters.insert(id, Registered { cluster, last_seen });
         id
     }
 
@@ -233,16 +247,17 @@ impl World {
         };
         self.bindings.insert(
             id,
-            BindingInput {
+            BoundService {
                 binding,
-                cluster: self.clusters[&cluster].clone(),
+                cluster: self.clusters[&cluster].cluster.clone(),
+                last_seen: None,
                 facts,
             },
         );
         id
     }
 
-    pub(crate) fn binding(&mut self, id: BindingId) -> &mut BindingInput {
+    pub(crate) fn binding(&mut self, id: BindingId) -> &mut BoundService {
         self.bindings.get_mut(&id).unwrap()
     }
 
@@ -273,7 +288,7 @@ impl World {
 
     /// A cluster's mode is its bindings' too.
     pub(crate) fn set_mode(&mut self, cluster: ClusterId, mode: Mode) {
-        self.clusters.get_mut(&cluster).unwrap().mode = mode;
+        self.clusters.get_mut(&cluster).unwrap().cluster.spec.mode = mode;
     }
 
     pub(crate) fn wait(&mut self, duration: SignedDuration) {
@@ -284,7 +299,7 @@ impl World {
         for cluster in self
             .clusters
             .values_mut()
-            .filter(|cluster| !self.down.contains(&cluster.id))
+            .filter(|cluster| !self.down.contains(&cluster.cluster.id))
         {
             cluster.last_seen = Some(self.now);
         }
@@ -318,7 +333,9 @@ impl World {
     pub(crate) fn input(&self) -> Input {
         let mut bindings: Vec<_> = self.bindings.values().cloned().collect();
         for bound in &mut bindings {
-            bound.cluster = self.clusters[&bound.binding.cluster].clone();
+            let Registered { cluster, last_seen } = self.clusters[&bound.binding.cluster].clone();
+            bound.cluster = cluster;
+            bound.last_seen = last_seen;
         }
         Input {
             now: self.now,

@@ -13,6 +13,7 @@ use model::{
         AddressFamily, Endpoint, EndpointSlice, ObjectName, ObjectVersion, PodRef, Protocol, Service,
         ServicePort, SlicePort,
     },
+    group::GroupSnapshot,
     plan::{Addition, Plan, Step, Subtraction, Why},
     stream::{Change, Source, Tombstone},
     target::Target,
@@ -21,7 +22,7 @@ use model::{
 use prometheus_client::registry::Registry;
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
-use store::{Fence, GroupSnapshot, Ingested, JudgedSource, Listener, Metrics, Options, Store, Stream, Wake};
+use store::{Fence, Ingested, JudgedSource, Listener, Metrics, Options, Store, Stream, Wake};
 use uuid::Uuid;
 
 pub(crate) const WAIT: Duration = Duration::from_secs(20);

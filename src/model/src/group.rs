@@ -1,0 +1,50 @@
+//! What is stored about one target group at one moment: all that a plan is made from but AWS's own words.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use crate::{
+    TargetGroupArn, TargetKey,
+    binding::Binding,
+    cluster::Cluster,
+    fact::ServiceFacts,
+    guard::Guards,
+    ledger::{LedgerTarget, Removal},
+    target_group::TargetGroup,
+};
+
+/// One target group, as it is stored.
+#[derive(Clone, Debug)]
+pub struct GroupSnapshot {
+    /// The database's clock when the rest was read; every other time here is of it.
+    pub now: Timestamp,
+    pub arn: TargetGroupArn,
+    /// The database went back in time, and no operator has released the shard yet.
+    pub restored: bool,
+    pub declared: Option<TargetGroup>,
+    /// All bindings that refer to the group, deleted ones included until their targets are gone.
+    pub bindings: Vec<BoundService>,
+    pub ledger: Vec<LedgerTarget>,
+    pub removals: Vec<Removal>,
+    /// When an operator released the removal of a target.
+    pub released: BTreeMap<TargetKey, Timestamp>,
+}
+
+/// A binding, its cluster, and what the cluster stated about its service.
+#[derive(Clone, Debug)]
+pub struct BoundService {
+    pub binding: Binding,
+    pub cluster: Cluster,
+    /// When the cluster's agent was last heard of.
+    pub last_seen: Option<Timestamp>,
+    pub facts: ServiceFacts,
+}
+
+impl BoundService {
+    /// Whether the agent has not been heard of for so long that what it stated may be out of date.
+    pub fn is_silent(&self, now: Timestamp, guards: &Guards) -> bool {
+        self.last_seen
+            .is_none_or(|seen| now.duration_since(seen) > guards.silent_after)
+    }
+}
