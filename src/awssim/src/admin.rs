@@ -19,6 +19,7 @@ use crate::{
     fixture::Fixture,
     handle::{AdminError, Handle},
     journal::JournalFilter,
+    place::Place,
     settings::Settings,
     sts::Role,
 };
@@ -39,6 +40,7 @@ pub(crate) fn router(handle: Handle) -> Router {
         .route("/drift", post(drift))
         .route("/target-groups", get(target_groups))
         .route("/targets", get(targets))
+        .route("/security-group-rules", get(security_group_rules))
         .route("/reset", post(reset))
         .fallback(async || {
             problem(
@@ -214,6 +216,24 @@ struct OfGroup {
 async fn targets(State(handle): State<Handle>, Query(OfGroup { arn }): Query<OfGroup>) -> Response {
     match handle.targets(&arn) {
         Ok(targets) => Json(json!({ "targets": targets })).into_response(),
+        Err(error) => error.into_response(),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OfSecurityGroup {
+    account: String,
+    region: String,
+    id: String,
+}
+
+async fn security_group_rules(
+    State(handle): State<Handle>,
+    Query(OfSecurityGroup { account, region, id }): Query<OfSecurityGroup>,
+) -> Response {
+    match handle.security_group_rules(&Place::new(account, region), &id) {
+        Ok(rules) => Json(json!({ "rules": rules })).into_response(),
         Err(error) => error.into_response(),
     }
 }

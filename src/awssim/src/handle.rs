@@ -1,6 +1,7 @@
 //! The typed way to drive a simulator: what the admin API does over HTTP, as methods.
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -13,6 +14,7 @@ use crate::{
     clock::{ClockMode, WallClock},
     core::{Call, Core, Decision, LateCall},
     drift::{self, Drift},
+    ec2::model::{Peer, Rule, RuleMatch},
     elbv2::{
         health::{self, HealthState},
         model::TargetGroup,
@@ -62,6 +64,21 @@ pub struct TargetGroupState {
     pub name: String,
     pub load_balancer_arns: Vec<String>,
     pub targets: Vec<TargetState>,
+}
+
+/// A rule of a security group straight from the state.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct SecurityGroupRuleState {
+    pub id: String,
+    pub egress: bool,
+    /// `tcp`, `udp`, …; `-1` for all.
+    pub protocol: String,
+    /// The first and the last port; `None` where the protocol has none.
+    pub ports: Option<(i32, i32)>,
+    /// A CIDR, a prefix list or a security group.
+    pub peer: String,
+    pub description: Option<String>,
+    pub tags: BTreeMap<String, String>,
 }
 
 /// Drives a running simulator. Clones drive the same one.
@@ -285,6 +302,21 @@ impl Handle {
         states
     }
 
+    /// All rules of a security group of this place.
+    pub fn security_group_rules(
+        &self,
+        place: &Place,
+        security_group: &str,
+    ) -> Result<Vec<SecurityGroupRuleState>, AdminError> {
+        let region = self.core().world.region(place);
+        let group = region.security_groups.get(security_group);
+        let group = group.ok_or_else(|| AdminError::Unknown {
+            kind: "security group",
+            id: security_group.to_owned(),
+        })?;
+        Ok(group.rules.values().cloned().map(Into::into).collect())
+    }
+
     /// Forgets all resources, faults, buckets and the journal. Settings, clock, keys and roles stay.
     pub fn reset(&self) {
         let mut core = self.core();
@@ -293,6 +325,37 @@ impl Handle {
         core.faults.clear();
         core.throttle.reset();
         core.journal.reset();
+    }
+}
+
+impl From<Rule> for SecurityGroupRuleState {
+    fn from(rule: Rule) -> Self {
+        let Rule {
+            id,
+            egress,
+            matches:
+                RuleMatch {
+                    protocol,
+                    ports,
+                    peer,
+                },
+            description,
+            tags,
+        } = rule;
+        let peer = match peer {
+            Peer::V4(peer) | Peer::V6(peer) | Peer::PrefixList(peer) | Peer::Group { id: peer, owner: _ } => {
+                peer
+            }
+        };
+        Self {
+            id,
+            egress,
+            protocol,
+            ports,
+            peer,
+            description,
+            tags,
+        }
     }
 }
 

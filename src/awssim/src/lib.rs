@@ -59,7 +59,7 @@ pub use fixture::{
     Fixture, InstanceFixture, ListenerFixture, LoadBalancerFixture, Loaded, NetworkInterfaceFixture,
     SecurityGroupFixture, SubnetFixture, TargetGroupFixture, VpcFixture,
 };
-pub use handle::{AdminError, ClockState, Handle, TargetGroupState, TargetState};
+pub use handle::{AdminError, ClockState, Handle, SecurityGroupRuleState, TargetGroupState, TargetState};
 pub use journal::{Counter, CounterRow, Entry, JournalFilter, JournalPage};
 pub use place::Place;
 pub use server::{Running, StartError, Tls};
