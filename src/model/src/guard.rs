@@ -25,6 +25,29 @@ pub struct Guards {
     pub release_ttl: SignedDuration,
     /// What AWS says about a group counts against our own write only if asked this much later: answers may be stale.
     pub consistency_grace: SignedDuration,
+    pub unbinding: Unbinding,
+}
+
+/// When bindings of a cluster that are deleted together are held: a deleted definition, a deleted namespace and lost
+/// rights look like many deletions that somebody meant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Unbinding {
+    pub window: SignedDuration,
+    /// More than this share of the object bindings at the window's start is too many.
+    pub percent: u8,
+    /// As many deletions are always taken at their word.
+    pub always_meant: u32,
+}
+
+impl Default for Unbinding {
+    fn default() -> Self {
+        Self {
+            window: SignedDuration::from_secs(60),
+            percent: 30,
+            always_meant: 3,
+        }
+    }
 }
 
 impl Default for Guards {
@@ -39,6 +62,7 @@ impl Default for Guards {
             silent_after: SignedDuration::from_secs(30),
             release_ttl: SignedDuration::from_mins(10),
             consistency_grace: SignedDuration::from_secs(15),
+            unbinding: Unbinding::default(),
         }
     }
 }

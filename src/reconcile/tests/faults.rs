@@ -17,7 +17,7 @@ use model::{
         AddressFamily, Endpoint, EndpointSlice, ObjectName, ObjectVersion, PodRef, Protocol, Service,
         ServicePort, SlicePort,
     },
-    guard::Guards,
+    guard::{Guards, Unbinding},
     ledger::LedgerState,
     stream::{Change, Source},
     target_group::TargetGroupSpec,
@@ -191,7 +191,9 @@ impl World {
             source,
             verdict: Ok(spec),
         }]);
-        self.store.ingest_sources(self.stream, &sources).await?;
+        self.store
+            .ingest_sources(self.stream, &sources, &Unbinding::default())
+            .await?;
         let port = ServicePort {
             name: String::new(),
             port: 80,

@@ -85,7 +85,12 @@ impl Session {
                 deleted,
             },
         };
-        let ingested = self.control.store.ingest_sources(self.stream, &change).await?;
+        let guard = &self.control.settings.guards.unbinding;
+        let ingested = self
+            .control
+            .store
+            .ingest_sources(self.stream, &change, guard)
+            .await?;
         if unresolved {
             // A group that was declared since the names were looked up did not see these texts.
             self.control.recompile(&self.cluster).await?;

@@ -32,6 +32,19 @@ pub(crate) struct Guards {
     /// How much later than our own write AWS must be asked for its answer to count against it.
     #[arg(long = "guard-consistency-grace", env = "ELBOW_GUARD_CONSISTENCY_GRACE", value_parser = duration, default_value = "15s")]
     consistency_grace: SignedDuration,
+    /// The window in which deletions of a cluster's TargetGroupBindings are counted: too many become one hold.
+    #[arg(long = "guard-unbinding-window", env = "ELBOW_GUARD_UNBINDING_WINDOW", value_parser = duration, default_value = "60s")]
+    unbinding_window: SignedDuration,
+    /// The share of a cluster's TargetGroupBindings that one window may delete.
+    #[arg(long = "guard-unbinding-percent", env = "ELBOW_GUARD_UNBINDING_PERCENT", default_value_t = 30, value_parser = clap::value_parser!(u8).range(0..=100))]
+    unbinding_percent: u8,
+    /// As many deletions are always taken at their word.
+    #[arg(
+        long = "guard-unbinding-always-meant",
+        env = "ELBOW_GUARD_UNBINDING_ALWAYS_MEANT",
+        default_value_t = 3
+    )]
+    unbinding_always_meant: u32,
 }
 
 fn duration(text: &str) -> Result<SignedDuration, String> {
@@ -51,6 +64,9 @@ impl From<Guards> for guard::Guards {
             silent_after,
             release_ttl,
             consistency_grace,
+            unbinding_window,
+            unbinding_percent,
+            unbinding_always_meant,
         } = guards;
         Self {
             hold_down,
@@ -62,6 +78,11 @@ impl From<Guards> for guard::Guards {
             silent_after,
             release_ttl,
             consistency_grace,
+            unbinding: guard::Unbinding {
+                window: unbinding_window,
+                percent: unbinding_percent,
+                always_meant: unbinding_always_meant,
+            },
         }
     }
 }

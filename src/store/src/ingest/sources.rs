@@ -4,6 +4,7 @@ use model::{
     BindingId, ClusterId,
     binding::BindingSpec,
     fact::{ObjectName, ObjectVersion},
+    guard::Unbinding,
     stream::Change,
 };
 use serde_json::{Value, json};
@@ -27,7 +28,12 @@ use crate::{
 impl Store {
     /// Stores objects with what their texts mean. A reset is complete: bindings of objects that it lacks are deleted, as
     /// far as the rule on many at once lets them go (`ingest/unbinding.rs`).
-    pub async fn ingest_sources(&self, stream: Stream, change: &Change<JudgedSource>) -> Result<Ingested> {
+    pub async fn ingest_sources(
+        &self,
+        stream: Stream,
+        change: &Change<JudgedSource>,
+        guard: &Unbinding,
+    ) -> Result<Ingested> {
         let cluster = stream.cluster;
         transaction!(self, Op::IngestSources, |tx| {
             stream::check(tx, stream).await?;
@@ -58,7 +64,7 @@ impl Store {
             let mut affected: Vec<String> = Vec::new();
             // First what frees a name, then what takes it.
             affected.extend(replace(tx, &changes.replaced).await?);
-            affected.extend(unbinding::unbind(tx, cluster, &changes.deleted).await?);
+            affected.extend(unbinding::unbind(tx, cluster, &changes.deleted, guard).await?);
             affected.extend(update(tx, &changes).await?);
             affected.extend(insert(tx, cluster, &changes).await?);
             hold::refresh(tx, cluster).await?;

@@ -1,12 +1,12 @@
 //! Many bindings at once.
 //!
-//! A deleted definition, a deleted namespace or lost rights look like many deletions that somebody meant. More than
-//! max(3, 30 %) of a cluster's object bindings gone within 60 s become one hold: it covers all of the window that are
-//! still letting go of targets, and every later one while it is open. Each binding that returns leaves it; an operator
+//! More than [`Unbinding`] allows of a cluster's object bindings gone within its window become one hold: it covers all of
+//! the window that are still letting go of targets, and every later one while it is open. Each binding that returns leaves it; an operator
 //! may release it; when none is left it ends.
 
 use model::{
     BindingId, ClusterId, HoldId,
+    guard::Unbinding,
     plan::{Hold, HoldReason},
 };
 use sqlx::PgConnection;
@@ -17,22 +17,18 @@ use crate::{
     row::{to_json, to_word},
 };
 
-/// As many deletions are always taken at their word.
-const ALWAYS_MEANT: i64 = 3;
-const PERCENT: i64 = 30;
-const WINDOW_SECONDS: f64 = 60.0;
-
 /// Deletes bindings of objects, or holds their deletion. Answers their target groups.
 pub(super) async fn unbind(
     connection: &mut PgConnection,
     cluster: ClusterId,
     bindings: &[BindingId],
+    guard: &Unbinding,
 ) -> Result<Vec<String>> {
     if bindings.is_empty() {
         return Ok(Vec::new());
     }
     let ids: Vec<_> = bindings.iter().map(|id| id.0).collect();
-    let is_many = is_many(connection, cluster, &ids).await?;
+    let is_many = is_many(connection, cluster, &ids, guard).await?;
     sqlx::query!(
         r#"
         insert into unbindings (binding_id, cluster_id, bound_since)
@@ -76,11 +72,17 @@ pub(super) async fn returned(connection: &mut PgConnection, ids: &[Uuid]) -> Res
 
 /// Whether these deletions, with those of the window, are more than somebody means. Bindings without a target group do
 /// not count on either side.
-async fn is_many(connection: &mut PgConnection, cluster: ClusterId, ids: &[Uuid]) -> Result<bool> {
+async fn is_many(
+    connection: &mut PgConnection,
+    cluster: ClusterId,
+    ids: &[Uuid],
+    guard: &Unbinding,
+) -> Result<bool> {
+    let window = guard.window.as_secs_f64();
     sqlx::query!(
         "delete from unbindings where cluster_id = $1 and at <= now() - make_interval(secs => $2)",
         cluster.0,
-        WINDOW_SECONDS,
+        window,
     )
     .execute(&mut *connection)
     .await?;
@@ -102,11 +104,11 @@ async fn is_many(connection: &mut PgConnection, cluster: ClusterId, ids: &[Uuid]
         "#,
         cluster.0,
         ids,
-        WINDOW_SECONDS,
+        window,
     )
     .fetch_one(connection)
     .await?;
-    Ok(count.deleted > ALWAYS_MEANT.max(count.at_start * PERCENT / 100))
+    Ok(count.deleted > i64::from(guard.always_meant).max(count.at_start * i64::from(guard.percent) / 100))
 }
 
 async fn open_hold(connection: &mut PgConnection, cluster: ClusterId) -> Result<Option<HoldId>> {

@@ -1,6 +1,6 @@
 use anyhow::Result;
 use futures::future::try_join_all;
-use model::stream::Change;
+use model::{guard::Unbinding, stream::Change};
 use store::{Error, Identity, Stream};
 
 use crate::support::{Fixture, cluster_spec, source};
@@ -13,7 +13,11 @@ async fn statements_of_an_older_stream_are_not_taken() -> Result<()> {
 
     let stale = fixture
         .store
-        .ingest_sources(fixture.stream, &Change::Reset(vec![source("web")]))
+        .ingest_sources(
+            fixture.stream,
+            &Change::Reset(vec![source("web")]),
+            &Unbinding::default(),
+        )
         .await;
     assert!(matches!(stale, Err(Error::StaleEpoch { .. })), "{stale:?}");
     assert!(matches!(
@@ -40,7 +44,7 @@ async fn of_streams_that_open_at_once_exactly_one_may_state() -> Result<()> {
     for stream in &streams {
         if fixture
             .store
-            .ingest_sources(*stream, &Change::Reset(Vec::new()))
+            .ingest_sources(*stream, &Change::Reset(Vec::new()), &Unbinding::default())
             .await
             .is_ok()
         {

@@ -14,6 +14,7 @@ use model::{
         ServicePort, SlicePort,
     },
     group::GroupSnapshot,
+    guard::Unbinding,
     plan::{Addition, Plan, Step, Subtraction, Why},
     stream::{Change, Source, Tombstone},
     target::Target,
@@ -109,7 +110,10 @@ impl Fixture {
     }
 
     pub(crate) async fn state(&self, change: Change<JudgedSource>) -> Result<Ingested> {
-        Ok(self.store.ingest_sources(self.stream, &change).await?)
+        Ok(self
+            .store
+            .ingest_sources(self.stream, &change, &Unbinding::default())
+            .await?)
     }
 
     pub(crate) async fn upsert(&self, sources: impl IntoIterator<Item = JudgedSource>) -> Result<Ingested> {
