@@ -34,6 +34,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         ],
     ),
     ("agent", &["model", "wire", "runtime"]),
+    ("ctl", &[]),
     ("awssim", &[]),
     ("sandbox", ALL),
     ("tests", ALL),

@@ -10,5 +10,6 @@ pub mod agent;
 pub mod problem;
 pub mod rest;
 mod tls;
+pub mod use_case;
 
 pub use tls::Pem;

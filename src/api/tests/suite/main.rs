@@ -6,3 +6,4 @@ mod agents;
 mod resources;
 mod routes;
 mod support;
+mod use_cases;

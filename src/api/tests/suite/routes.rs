@@ -2,6 +2,7 @@
 
 use crate::support::{Answer, Api};
 use anyhow::Context;
+use api::use_case::{self, Access};
 use axum::{
     body::Body,
     http::{Method, Request, StatusCode, header},
@@ -90,7 +91,8 @@ fn request(operation: &Operation, token: Option<&str>) -> Request<Body> {
 async fn every_route_asks_who_calls_and_lets_each_role_do_what_it_may() -> anyhow::Result<()> {
     let api = Api::start().await?;
     for operation in operations(plausible) {
-        let reads = operation.method == Method::GET || operation.id == "previewPlan";
+        let case = use_case::ALL.iter().find(|case| case.operation == operation.id);
+        let reads = case.with_context(|| operation.id.clone())?.access == Access::Read;
         let status = async |token: Option<&str>| -> anyhow::Result<StatusCode> {
             let answer = api.send(request(&operation, token)).await?;
             answer

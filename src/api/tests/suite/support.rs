@@ -96,6 +96,11 @@ impl Api {
         })
     }
 
+    /// The API itself.
+    pub(crate) fn router(&self) -> Router {
+        self.router.clone()
+    }
+
     /// Sends as an admin.
     pub(crate) async fn call(
         &self,

@@ -1,0 +1,280 @@
+//! REST: the connection, requests and pages.
+
+use std::{error::Error as _, fs, path::PathBuf, time::Duration};
+
+use clap::Args;
+use reqwest::{Certificate, Method, RequestBuilder, Response, StatusCode, Url, header::IF_MATCH};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+
+use crate::{Error, config::Config, error::Problem};
+
+/// Longer than the longest `wait` of the service.
+const TIMEOUT: Duration = Duration::from_secs(70);
+
+/// Which installation, and as whom.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Connection")]
+pub struct Connection {
+    /// Where the REST API is, e.g. `https://elbow.example.com:8443`.
+    #[arg(long, env = "ELBOW_URL", global = true)]
+    url: Option<String>,
+    /// The token itself. Prefer a file: other users of a machine can read its command lines.
+    #[arg(
+        long,
+        env = "ELBOW_TOKEN",
+        hide_env_values = true,
+        global = true,
+        conflicts_with = "token_file"
+    )]
+    token: Option<SecretString>,
+    /// A file with the token.
+    #[arg(long, env = "ELBOW_TOKEN_FILE", global = true)]
+    token_file: Option<PathBuf>,
+    /// PEM certificates to trust beside the machine's.
+    #[arg(long, env = "ELBOW_CA_FILE", global = true)]
+    ca_file: Option<PathBuf>,
+    /// A context of the configuration file, instead of its current one.
+    #[arg(long, env = "ELBOW_CONTEXT", global = true)]
+    context: Option<String>,
+    /// The configuration file; else `~/.config/elbow/config.yaml`.
+    #[arg(long, env = "ELBOW_CONFIG", global = true)]
+    config: Option<PathBuf>,
+    /// Send the token in plain text to another machine.
+    #[arg(long, env = "ELBOW_INSECURE_DEV", global = true)]
+    insecure_dev: bool,
+}
+
+/// The service, as its caller sees it.
+#[derive(Debug)]
+pub(crate) struct Client {
+    http: reqwest::Client,
+    base: Url,
+    token: SecretString,
+}
+
+/// Parameters of the query, those that were given.
+pub(crate) type Query<'a> = Vec<(&'a str, String)>;
+
+impl Connection {
+    pub(crate) fn open(&self) -> Result<Client, Error> {
+        let context = if self.url.is_some() && self.context.is_none() {
+            None
+        } else {
+            Config::read(self.config.as_deref())?.context(self.context.as_deref())?
+        };
+        let url = self
+            .url
+            .clone()
+            .or(context.as_ref().map(|context| context.url.clone()));
+        let url = url.ok_or_else(|| {
+            Error::usage("which Elbow? Set --url, ELBOW_URL, or a context in ~/.config/elbow/config.yaml")
+        })?;
+        let base = base(&url, self.insecure_dev)?;
+        let token_file = self.token_file.clone();
+        let token_file = token_file.or(context.as_ref().and_then(|context| context.token_file.clone()));
+        let token = match (&self.token, token_file) {
+            (Some(token), _) => token.clone(),
+            (None, Some(path)) => fs::read_to_string(&path)
+                .map_err(Error::file(format!("reading the token in {}", path.display())))?
+                .trim()
+                .into(),
+            (None, None) => {
+                return Err(Error::usage(
+                    "as whom? Set --token-file, ELBOW_TOKEN_FILE or ELBOW_TOKEN; `elbow-server token create` makes a token",
+                ));
+            }
+        };
+        let mut builder = reqwest::Client::builder()
+            .timeout(TIMEOUT)
+            .connect_timeout(Duration::from_secs(10))
+            .user_agent(concat!("elbow/", env!("CARGO_PKG_VERSION")));
+        if let Some(path) = self
+            .ca_file
+            .clone()
+            .or(context.and_then(|context| context.ca_file))
+        {
+            let pem = fs::read(&path).map_err(Error::file(format!("reading {}", path.display())))?;
+            let certificates = Certificate::from_pem_bundle(&pem)
+                .map_err(|error| Error::usage(format!("{}: {error}", path.display())))?;
+            builder = builder.tls_certs_merge(certificates);
+        }
+        let http = builder
+            .build()
+            .map_err(|error| Error::usage(format!("no TLS: {}", cause(&error))))?;
+        Ok(Client { http, base, token })
+    }
+}
+
+/// The address, with a token only ever sent where nobody can read it on the way.
+fn base(text: &str, insecure_dev: bool) -> Result<Url, Error> {
+    let wrong = |why: &str| Error::usage(format!("`{text}` is no address of Elbow: {why}"));
+    let url = Url::parse(text).map_err(|_| wrong("say https://HOST:PORT"))?;
+    let host = url.host_str().unwrap_or_default();
+    let local = matches!(host, "localhost" | "127.0.0.1" | "[::1]");
+    match url.scheme() {
+        "https" => Ok(url),
+        "http" if local || insecure_dev => Ok(url),
+        "http" => Err(wrong(
+            "http would send the token in plain text; say https, or --insecure-dev if that is meant",
+        )),
+        _ => Err(wrong("say https://HOST:PORT")),
+    }
+}
+
+impl Client {
+    /// Where the service is, for messages.
+    pub(crate) fn url(&self) -> &str {
+        self.base.as_str().trim_end_matches('/')
+    }
+
+    /// All items of a list, page by page.
+    pub(crate) async fn list(&self, path: &[&str], query: Query<'_>) -> Result<Vec<Value>, Error> {
+        let mut items = Vec::new();
+        let mut cursor: Option<String> = None;
+        loop {
+            let mut page = query.clone();
+            page.push(("limit", "500".to_owned()));
+            page.extend(cursor.map(|cursor| ("cursor", cursor)));
+            let mut answer = self.send(self.request(Method::GET, path, &page)).await?;
+            match answer["items"].take() {
+                Value::Array(more) => items.extend(more),
+                _ => {
+                    return Err(self.strange(format!("GET {}", path.join("/")), "it has no `items`"));
+                }
+            }
+            cursor = answer["next"].as_str().map(str::to_owned);
+            if cursor.is_none() {
+                return Ok(items);
+            }
+        }
+    }
+
+    pub(crate) async fn get(&self, path: &[&str], query: Query<'_>) -> Result<Value, Error> {
+        self.send(self.request(Method::GET, path, &query)).await
+    }
+
+    /// Creates or updates; says whether it was created.
+    pub(crate) async fn put(
+        &self,
+        path: &[&str],
+        query: Query<'_>,
+        version: Option<i64>,
+        body: &Value,
+    ) -> Result<(bool, Value), Error> {
+        let mut request = self.request(Method::PUT, path, &query).json(body);
+        if let Some(version) = version {
+            request = request.header(IF_MATCH, format!("\"{version}\""));
+        }
+        let response = self.response(request).await?;
+        let created = response.status() == StatusCode::CREATED;
+        Ok((created, self.body(response).await?))
+    }
+
+    pub(crate) async fn delete(&self, path: &[&str], query: Query<'_>) -> Result<Value, Error> {
+        self.send(self.request(Method::DELETE, path, &query)).await
+    }
+
+    pub(crate) async fn post(
+        &self,
+        path: &[&str],
+        query: Query<'_>,
+        body: Option<&Value>,
+    ) -> Result<Value, Error> {
+        let request = self.request(Method::POST, path, &query);
+        let request = match body {
+            Some(body) => request.json(body),
+            None => request,
+        };
+        self.send(request).await
+    }
+
+    fn request(&self, method: Method, path: &[&str], query: &Query<'_>) -> RequestBuilder {
+        let mut url = self.base.clone();
+        url.path_segments_mut()
+            .expect("http addresses have paths")
+            .pop_if_empty()
+            .push("v1")
+            .extend(path);
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        self.http
+            .request(method, url)
+            .bearer_auth(self.token.expose_secret())
+    }
+
+    async fn send(&self, request: RequestBuilder) -> Result<Value, Error> {
+        let response = self.response(request).await?;
+        self.body(response).await
+    }
+
+    /// A success, or what the service says is wrong.
+    async fn response(&self, request: RequestBuilder) -> Result<Response, Error> {
+        let response = request.send().await.map_err(|error| self.unreachable(&error))?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let request = response.url().path().to_owned();
+        let text = response.text().await.map_err(|error| self.unreachable(&error))?;
+        match serde_json::from_str::<Problem>(&text) {
+            Ok(problem) => Err(Error::Problem(problem)),
+            Err(_) => Err(self.strange(request, &format!("{status} without a problem"))),
+        }
+    }
+
+    async fn body(&self, response: Response) -> Result<Value, Error> {
+        let request = response.url().path().to_owned();
+        let bytes = response.bytes().await.map_err(|error| self.unreachable(&error))?;
+        serde_json::from_slice(&bytes).map_err(|error| self.strange(request, &error.to_string()))
+    }
+
+    fn unreachable(&self, error: &reqwest::Error) -> Error {
+        Error::Unreachable {
+            url: self.url().to_owned(),
+            cause: cause(error),
+        }
+    }
+
+    fn strange(&self, request: String, why: &str) -> Error {
+        Error::Answer {
+            request,
+            url: self.url().to_owned(),
+            why: why.to_owned(),
+        }
+    }
+}
+
+/// The innermost cause: reqwest's own words say only that sending failed.
+fn cause(error: &reqwest::Error) -> String {
+    let mut source = error.source();
+    let mut text = error.to_string();
+    while let Some(inner) = source {
+        text = inner.to_string();
+        source = inner.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_goes_out_in_the_clear_only_on_this_machine_or_when_that_is_asked_for() {
+        assert!(base("https://elbow.example.com", false).is_ok());
+        assert!(base("http://127.0.0.1:8443", false).is_ok());
+        assert!(base("http://elbow.example.com", true).is_ok());
+        for wrong in [
+            "http://elbow.example.com",
+            "elbow.example.com:8443",
+            "ftp://x",
+            "nonsense",
+        ] {
+            let error = base(wrong, false).unwrap_err();
+            assert!(error.to_string().contains("https"), "{error}");
+            assert_eq!(error.exit_code(), 2);
+        }
+    }
+}

@@ -1,0 +1,118 @@
+use clap::Subcommand;
+use serde_json::json;
+
+use crate::{
+    Console, Error,
+    client::Client,
+    kind::Kind,
+    output::{self, Format, Output},
+};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Cluster {
+    /// Register a cluster and print how its agent is installed, with its token.
+    Add {
+        name: String,
+        /// The AWS account, twelve digits.
+        #[arg(long)]
+        account: String,
+        #[arg(long)]
+        region: String,
+        /// The VPC that the cluster's pods live in.
+        #[arg(long)]
+        vpc_id: String,
+        /// What may be done for it: `observe` plans only, `add-only` never removes.
+        #[arg(long, value_parser = ["observe", "add-only", "full"])]
+        mode: String,
+        /// Say what would be, and change nothing.
+        #[arg(long)]
+        dry_run: bool,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Make a further token for a cluster's agent. Those made before stay valid.
+    RotateToken {
+        name: String,
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
+impl Cluster {
+    pub(super) async fn run(self, client: &Client, console: &mut Console) -> Result<(), Error> {
+        match self {
+            Self::Add {
+                name,
+                account,
+                region,
+                vpc_id,
+                mode,
+                dry_run,
+                output,
+            } => {
+                let spec = json!({ "account": account, "region": region, "vpcId": vpc_id, "mode": mode });
+                let query = dry_run
+                    .then(|| ("dryRun", "true".to_owned()))
+                    .into_iter()
+                    .collect();
+                let (created, cluster) = client
+                    .put(&["clusters", &name], query, None, &json!({ "spec": spec }))
+                    .await?;
+                if output.format != Format::Table {
+                    return output::one(console, output.format, Kind::Clusters, &cluster);
+                }
+                let Some(token) = cluster["agentToken"].as_str() else {
+                    let said = match (created, dry_run) {
+                        (true, _) => "would be registered (dry run)",
+                        (false, true) => "is registered already (dry run)",
+                        (false, false) => {
+                            "was registered before; `elbow cluster rotate-token` makes a new token"
+                        }
+                    };
+                    return console.line(format_args!("cluster/{name} {said}"));
+                };
+                console.line(format_args!("cluster/{name} registered"))?;
+                console.print(&install(&name, token))
+            }
+            Self::RotateToken { name, output } => {
+                let answer = client
+                    .post(&["clusters", &name, "token"], Vec::new(), None)
+                    .await?;
+                if output.format != Format::Table {
+                    return output::value(console, output.format, &answer);
+                }
+                let token = answer["token"].as_str().unwrap_or_default();
+                console.print(&rotate(token))
+            }
+        }
+    }
+}
+
+/// How the agent comes into its cluster; the token is shown this once.
+fn install(name: &str, token: &str) -> String {
+    format!(
+        "
+Install its agent; the token is shown this once:
+
+  kubectl apply -f deploy/crds -f deploy/agent/rbac.yaml
+  kubectl -n elbow-system create secret generic elbow-agent \\
+    --from-literal=token={token} --from-file=ca.pem=CA_FILE
+  sed -e s/CLUSTER/{name}/ -e s/SERVER:8443/HOST:8444/ -e s/VERSION/{version}/ deploy/agent/deployment.yaml | kubectl apply -f -
+
+CA_FILE holds the certificate that signed the service's, HOST:8444 is its gRPC address.
+",
+        version = env!("CARGO_PKG_VERSION")
+    )
+}
+
+/// A secret's new value reaches the pods by itself.
+fn rotate(token: &str) -> String {
+    format!(
+        "
+The new token, shown this once; the old ones stay valid:
+
+  kubectl -n elbow-system patch secret elbow-agent -p '{{\"stringData\": {{\"token\": \"{token}\"}}}}'
+  kubectl -n elbow-system rollout restart deployment elbow-agent
+"
+    )
+}

@@ -1,0 +1,110 @@
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::Failures;
+use crate::{
+    Console, Error,
+    client::Client,
+    kind::{Filter, Kind, binding_name},
+    manifest,
+};
+
+/// Deletes resources.
+///
+/// A deleted binding lets go of its targets at once. A cluster or target group that is still used is refused.
+#[derive(Args, Debug)]
+pub(crate) struct Delete {
+    /// The kind, as for `get`; or `--filename`.
+    #[arg(
+        value_enum,
+        ignore_case = true,
+        required_unless_present = "files",
+        requires = "names"
+    )]
+    kind: Option<Kind>,
+    /// The names. A binding is CLUSTER/NAMESPACE/NAME.
+    names: Vec<String>,
+    /// A file with manifests, or `-` for standard input; can be given several times.
+    #[arg(long = "filename", short = 'f', value_name = "FILE", conflicts_with = "kind")]
+    files: Vec<PathBuf>,
+    /// The cluster of bindings that are named without.
+    #[arg(long, short)]
+    cluster: Option<String>,
+    /// The namespace of bindings that are named without.
+    #[arg(long, short)]
+    namespace: Option<String>,
+    /// Say what would be, and change nothing.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl Delete {
+    pub(super) async fn run(self, client: &Client, console: &mut Console) -> Result<(), Error> {
+        let Self {
+            kind,
+            names,
+            files,
+            cluster,
+            namespace,
+            dry_run,
+        } = self;
+        let filter = Filter {
+            cluster,
+            namespace,
+            ..Filter::default()
+        };
+        let mut paths = Vec::new();
+        if let Some(kind) = kind {
+            for name in names {
+                paths.push((kind, name.clone(), path(kind, &name, &filter)?));
+            }
+        }
+        // What was made last goes first: it may stand on what was made before.
+        let manifests = manifest::own(&files, console)?.into_iter().rev();
+        paths.extend(manifests.map(|manifest| (manifest.kind, manifest.name, manifest.path)));
+        let mut failures = Failures::default();
+        for (kind, name, path) in paths {
+            let what = format!("{}/{name}", kind.singular());
+            let path: Vec<_> = path.iter().map(String::as_str).collect();
+            let query = dry_run
+                .then(|| ("dryRun", "true".to_owned()))
+                .into_iter()
+                .collect();
+            let deleted = client.delete(&path, query).await;
+            let told = deleted.and_then(|_| {
+                console.line(format_args!(
+                    "{what} deleted{}",
+                    if dry_run { " (dry run)" } else { "" }
+                ))
+            });
+            failures.note(&what, told);
+        }
+        failures.end()
+    }
+}
+
+fn path(kind: Kind, name: &str, filter: &Filter) -> Result<Vec<String>, Error> {
+    match kind {
+        Kind::Clusters => Ok(vec!["clusters".to_owned(), name.to_owned()]),
+        Kind::TargetGroups => Ok(vec!["target-groups".to_owned(), name.to_owned()]),
+        Kind::Bindings => {
+            let [cluster, namespace, name] = binding_name(name, filter)?;
+            Ok(vec![
+                "clusters".to_owned(),
+                cluster,
+                "bindings".to_owned(),
+                namespace,
+                name,
+            ])
+        }
+        Kind::Holds | Kind::Shards => Err(Error::usage(format!(
+            "a {kind} is not deleted but released: `elbow release {kind} {name}`",
+            kind = kind.singular()
+        ))),
+        Kind::Endpoints | Kind::Plans => Err(Error::usage(format!(
+            "{} are what was stated and done; they cannot be deleted",
+            kind.singular()
+        ))),
+    }
+}

@@ -1,0 +1,88 @@
+use clap::Args;
+use serde_json::Value;
+
+use crate::{
+    Console, Error,
+    client::Client,
+    kind::{Filter, Kind},
+    manifest, output,
+    output::text,
+};
+
+/// Shows everything about one resource, with what belongs to it.
+#[derive(Args, Debug)]
+pub(crate) struct Describe {
+    /// The kind, as for `get`.
+    #[arg(value_enum, ignore_case = true)]
+    kind: Kind,
+    /// The name. A binding is CLUSTER/NAMESPACE/NAME.
+    name: String,
+    #[command(flatten)]
+    filter: Filter,
+}
+
+/// The last plans of a target group that are shown with it.
+const PLANS: usize = 5;
+
+impl Describe {
+    pub(super) async fn run(self, client: &Client, console: &mut Console) -> Result<(), Error> {
+        let Self { kind, name, filter } = self;
+        let found = kind.get(client, &name, &filter).await?;
+        console.print(&output::yaml(&manifest::of(kind, &found)))?;
+        match kind {
+            Kind::Clusters => {
+                let of_cluster = Filter {
+                    cluster: Some(name),
+                    ..Filter::default()
+                };
+                section(
+                    console,
+                    Kind::Bindings,
+                    &Kind::Bindings.list(client, &of_cluster).await?,
+                )?;
+                section(
+                    console,
+                    Kind::Holds,
+                    &Kind::Holds.list(client, &of_cluster).await?,
+                )
+            }
+            Kind::TargetGroups => {
+                let arn = text(&found, "/spec/arn");
+                let of_group = |resource: &Value, pointer: &str| text(resource, pointer) == arn;
+                let mut bindings = Kind::Bindings.list(client, &Filter::default()).await?;
+                bindings.retain(|binding| of_group(binding, "/spec/targetGroupArn"));
+                section(console, Kind::Bindings, &bindings)?;
+                let mut holds = Kind::Holds.list(client, &Filter::default()).await?;
+                holds.retain(|hold| of_group(hold, "/targetGroupArn"));
+                section(console, Kind::Holds, &holds)?;
+                let of_group = Filter {
+                    target_group: Some(name),
+                    ..Filter::default()
+                };
+                let mut plans = Kind::Plans.list(client, &of_group).await?;
+                plans.truncate(PLANS);
+                section(console, Kind::Plans, &plans)
+            }
+            Kind::Bindings => {
+                let id = found["id"].clone();
+                let mut holds = Kind::Holds.list(client, &Filter::default()).await?;
+                holds.retain(|hold| {
+                    hold["bindings"]
+                        .as_array()
+                        .is_some_and(|bindings| bindings.contains(&id))
+                });
+                section(console, Kind::Holds, &holds)
+            }
+            Kind::Endpoints | Kind::Holds | Kind::Plans | Kind::Shards => Ok(()),
+        }
+    }
+}
+
+/// A table of what belongs to it; nothing where there is none.
+fn section(console: &mut Console, kind: Kind, items: &[Value]) -> Result<(), Error> {
+    if items.is_empty() {
+        return Ok(());
+    }
+    let table = output::table(&kind.columns(), items, false, console.now);
+    console.print(&format!("\n{}s:\n{table}", kind.singular()))
+}
