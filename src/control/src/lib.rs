@@ -58,12 +58,16 @@ impl Control {
         }
     }
 
-    /// Passes the database's wakes on to the sessions of this process.
-    pub fn spawn(&self, tasks: &Tasks) {
-        let (wakes, store) = (self.wakes.clone(), self.store.clone());
-        let soft = tasks.soft();
+    /// Passes the database's wakes on to the sessions of this process, and polls for what they may have missed.
+    pub fn spawn(&self, tasks: &Tasks, heard: store::Wakes) {
+        let (wakes, soft) = (self.wakes.clone(), tasks.soft());
         tasks.spawn(TaskKind::Critical, "session wakes", async move {
-            soft.run_until_cancelled(wakes.run(store)).await;
+            soft.run_until_cancelled(wakes.pass_on(heard)).await;
+        });
+        let (wakes, soft) = (self.wakes.clone(), tasks.soft());
+        let poll = wakes.poll(self.store.clone(), self.settings.poll);
+        tasks.spawn(TaskKind::Critical, "session poll", async move {
+            soft.run_until_cancelled(poll).await;
         });
     }
 }

@@ -7,7 +7,7 @@ use model::guard::Guards;
 pub struct Settings {
     /// How often an agent says that it lives.
     pub heartbeat: Duration,
-    /// How often a session looks for news by itself: a wake may be lost.
+    /// How often is looked for news that no wake told of, and asked again for what an agent could not do.
     pub poll: Duration,
     /// The loop's guards, so that a preview says what the loop would do.
     pub guards: Guards,

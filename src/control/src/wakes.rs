@@ -1,4 +1,4 @@
-//! Wakes for the sessions and waiting requests of this process, from one listener.
+//! Wakes for the sessions and waiting requests of this process, and one poll for all of them.
 
 use std::{
     collections::HashMap,
@@ -7,69 +7,90 @@ use std::{
 };
 
 use model::ClusterId;
-use runtime::backoff::Backoff;
-use store::{Store, Wake};
-use tokio::sync::watch;
+use store::{OutgoingMark, Store, Wake};
+use tokio::{
+    sync::watch,
+    time::{Instant, MissedTickBehavior, interval_at},
+};
+
+/// Clusters that one read of the poll asks about.
+const BATCH: usize = 1000;
 
 /// Who waits for which cluster. A cluster that nobody waits for has no entry.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Wakes(Arc<Mutex<HashMap<ClusterId, watch::Sender<()>>>>);
+pub(crate) struct Wakes(Arc<Mutex<HashMap<ClusterId, Waiting>>>);
+
+#[derive(Debug, Default)]
+struct Waiting {
+    wake: watch::Sender<()>,
+    /// What the last poll saw.
+    mark: Option<OutgoingMark>,
+}
 
 impl Wakes {
     /// Hears every wake of the cluster from now on. Wakes that come while nobody looks become one.
     pub(crate) fn subscribe(&self, cluster: ClusterId) -> watch::Receiver<()> {
         let mut waiting = self.waiting();
         // Those who have gone are forgotten when somebody comes.
-        waiting.retain(|_, sender| sender.receiver_count() > 0);
-        waiting
-            .entry(cluster)
-            .or_insert_with(|| watch::Sender::new(()))
-            .subscribe()
+        waiting.retain(|_, waiting| waiting.wake.receiver_count() > 0);
+        waiting.entry(cluster).or_default().wake.subscribe()
     }
 
     fn wake(&self, cluster: ClusterId) {
-        if let Some(sender) = self.waiting().get(&cluster) {
-            sender.send_replace(());
+        if let Some(waiting) = self.waiting().get(&cluster) {
+            waiting.wake.send_replace(());
         }
     }
 
     fn wake_all(&self) {
-        for sender in self.waiting().values() {
-            sender.send_replace(());
+        for waiting in self.waiting().values() {
+            waiting.wake.send_replace(());
         }
     }
 
-    fn waiting(&self) -> MutexGuard<'_, HashMap<ClusterId, watch::Sender<()>>> {
+    fn waiting(&self) -> MutexGuard<'_, HashMap<ClusterId, Waiting>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Listens for ever.
-    pub(crate) async fn run(self, store: Store) {
-        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
+    /// Passes the database's wakes on for ever.
+    pub(crate) async fn pass_on(self, mut heard: store::Wakes) {
         loop {
-            let Err(error) = self.listen(&store, &mut backoff).await;
-            tracing::warn!(error = %error, "wakes are not heard; sessions poll until they are");
-            tokio::time::sleep(backoff.next_delay()).await;
-        }
-    }
-
-    async fn listen(
-        &self,
-        store: &Store,
-        backoff: &mut Backoff,
-    ) -> Result<std::convert::Infallible, store::Error> {
-        let mut listener = store.listen().await?;
-        // What was committed before is not heard.
-        self.wake_all();
-        loop {
-            let wake = listener.next().await?;
-            backoff.reset();
-            match wake {
+            match heard.next().await {
                 Wake::Cluster(cluster) => self.wake(cluster),
                 Wake::All => self.wake_all(),
                 Wake::Group(_) | Wake::Shard(_) => {}
             }
         }
+    }
+
+    /// Looks for ever whether there is news that no wake told of: one read for all, however many wait. Whoever has none
+    /// is not bothered.
+    pub(crate) async fn poll(self, store: Store, every: Duration) {
+        let mut tick = interval_at(Instant::now() + every, every);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tick.tick().await;
+            if let Err(error) = self.look(&store).await {
+                tracing::warn!(error = %error, "the poll for news did not get an answer and comes again");
+            }
+        }
+    }
+
+    async fn look(&self, store: &Store) -> Result<(), store::Error> {
+        let clusters: Vec<_> = self.waiting().keys().copied().collect();
+        for batch in clusters.chunks(BATCH) {
+            let marks = store.outgoing_marks(batch).await?;
+            let mut waiting = self.waiting();
+            for (cluster, mark) in marks {
+                let Some(one) = waiting.get_mut(&cluster) else {
+                    continue;
+                };
+                if one.mark.replace(mark) != Some(mark) {
+                    one.wake.send_replace(());
+                }
+            }
+        }
+        Ok(())
     }
 }
 

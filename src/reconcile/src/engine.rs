@@ -9,8 +9,8 @@ use std::{
 use aws::{Aws, ShardClient};
 use jiff::SignedDuration;
 use model::Shard;
-use runtime::{Clock, Kind, Tasks, backoff::Backoff};
-use store::{Fence, Lease, Store, Wake};
+use runtime::{Clock, Kind, Tasks};
+use store::{Fence, Lease, Store, Wake, Wakes};
 use tokio::{
     sync::{Notify, mpsc, watch},
     time::{Instant, MissedTickBehavior},
@@ -76,8 +76,8 @@ impl Engine {
         }
     }
 
-    /// Spawns the loops. They end with the soft stop and give the leases back.
-    pub fn spawn(&self, tasks: &Tasks) {
+    /// Spawns the loops, woken by `wakes`. They end with the soft stop and give the leases back.
+    pub fn spawn(&self, tasks: &Tasks, wakes: Wakes) {
         let (engine, leasing) = (self.clone(), tasks.clone());
         tasks.spawn(
             Kind::Critical,
@@ -86,7 +86,7 @@ impl Engine {
         );
         let (engine, stop) = (self.clone(), tasks.soft());
         tasks.spawn(Kind::Critical, "wakes", async move {
-            stop.run_until_cancelled(engine.listen()).await;
+            stop.run_until_cancelled(engine.listen(wakes)).await;
         });
     }
 
@@ -213,24 +213,9 @@ impl Engine {
         }
     }
 
-    async fn listen(&self) {
-        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
+    async fn listen(&self, mut wakes: Wakes) {
         loop {
-            let error = match self.inner.store.listen().await {
-                Ok(mut listener) => loop {
-                    match listener.next().await {
-                        Ok(wake) => {
-                            backoff.reset();
-                            self.wake(wake);
-                        }
-                        Err(error) => break error,
-                    }
-                },
-                Err(error) => error,
-            };
-            tracing::warn!(error = %Chain(&error), "notifications are lost until the connection is back; the sweep goes on");
-            tokio::time::sleep(backoff.next_delay()).await;
-            self.wake(Wake::All);
+            self.wake(wakes.next().await);
         }
     }
 

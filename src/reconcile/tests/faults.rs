@@ -24,9 +24,9 @@ use model::{
 };
 use prometheus_client::registry::Registry;
 use reconcile::{DatabaseClock, Engine, Metrics, Settings};
-use runtime::{Clock, Tasks};
+use runtime::{Clock, Kind, Tasks};
 use sandbox::{Progress, Wait, fixture, postgres::Postgres, wait_until};
-use store::{JudgedSource, Store, Stream};
+use store::{Hub, JudgedSource, Store, Stream};
 use uuid::Uuid;
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -144,6 +144,7 @@ impl World {
             },
             ..Settings::new("test".to_owned())
         };
+        let hub = Hub::new(store.clone());
         Engine::new(
             store.clone(),
             client,
@@ -152,7 +153,11 @@ impl World {
             database,
             Metrics::new(&mut registry),
         )
-        .spawn(&tasks);
+        .spawn(&tasks, hub.subscribe());
+        let soft = tasks.soft();
+        tasks.spawn(Kind::Critical, "wakes", async move {
+            soft.run_until_cancelled(hub.run()).await;
+        });
         let world = Self {
             aws,
             store,

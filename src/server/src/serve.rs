@@ -8,11 +8,11 @@ use control::{ApiRole, Control, Settings, Token};
 use model::guard::Guards;
 use reconcile::{DatabaseClock, Engine};
 use runtime::{
-    Clock, Lifecycle, Tasks,
+    Clock, Kind, Lifecycle, Tasks,
     admin::{self, Admin, Readiness},
     telemetry::{self, Registry},
 };
-use store::{Identity, Store};
+use store::{Hub, Identity, Store, Wakes};
 use tokio::net::TcpListener;
 
 use crate::{
@@ -77,8 +77,13 @@ pub(crate) async fn serve(options: ServeOptions) -> anyhow::Result<()> {
     let tasks = lifecycle.tasks();
     let readiness = Readiness::default();
     readiness.set("listeners", false);
-    spawn_engine(store, aws, guards, replica, &mut registry, &tasks).await?;
-    control.spawn(&tasks);
+    let hub = Hub::new(store.clone());
+    control.spawn(&tasks, hub.subscribe());
+    spawn_engine(store, hub.subscribe(), aws, guards, replica, &mut registry, &tasks).await?;
+    let soft = tasks.soft();
+    tasks.spawn(Kind::Critical, "wakes", async move {
+        soft.run_until_cancelled(hub.run()).await;
+    });
 
     let admin_listener = TcpListener::bind(listen.admin_address)
         .await
@@ -113,6 +118,7 @@ pub(crate) async fn serve(options: ServeOptions) -> anyhow::Result<()> {
 /// The reconcile loop of this process.
 async fn spawn_engine(
     store: Store,
+    wakes: Wakes,
     aws: Aws,
     guards: Guards,
     replica: Replica,
@@ -140,6 +146,6 @@ async fn spawn_engine(
         database,
         reconcile::Metrics::new(registry),
     )
-    .spawn(tasks);
+    .spawn(tasks, wakes);
     Ok(())
 }

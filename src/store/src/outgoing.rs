@@ -1,6 +1,8 @@
 //! What the service has to say to a cluster: which services it wants to know about, what is to be read again, and what is
 //! to be written back.
 
+use std::collections::HashMap;
+
 use jiff::Timestamp;
 use jiff_sqlx::Timestamp as SqlTimestamp;
 use model::{
@@ -48,7 +50,56 @@ pub struct WriteBack {
     pub status: BindingStatus,
 }
 
+/// Differs from an earlier one of the same cluster whenever there may be something new to say to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutgoingMark {
+    /// `None`: the cluster was deleted.
+    epoch: Option<i64>,
+    statuses: i64,
+    /// Tokens only rise, so that no change of the set leaves both their number and the highest.
+    services: (i64, i64),
+    /// The newest relist.
+    relist: i64,
+}
+
 impl Store {
+    /// The marks of these clusters in one read, for whoever polls for many sessions.
+    pub async fn outgoing_marks(
+        &self,
+        clusters: &[ClusterId],
+    ) -> Result<HashMap<ClusterId, OutgoingMark>> {
+        let ids: Vec<_> = clusters.iter().map(|cluster| cluster.0).collect();
+        let query = sqlx::query!(
+            r#"
+            select asked.id as "id!", c.epoch as "epoch?", coalesce(v.version, 0) as "statuses!", s.count as "services!",
+                s.newest as "newest_service!", r.newest as "relist!"
+            from unnest($1::uuid[]) as asked (id)
+            left join clusters c on c.id = asked.id
+            left join status_versions v on v.cluster_id = asked.id
+            cross join lateral (
+                select count(*) as count, coalesce(max(token), 0) as newest from services where cluster_id = asked.id
+            ) s
+            cross join lateral (
+                select coalesce(max(id), 0) as newest from relists where cluster_id = asked.id
+            ) r
+            "#,
+            &ids,
+        );
+        let rows = self.read(Op::Outgoing, query.fetch_all(&self.pool)).await?;
+        Ok(rows
+            .into_iter()
+            .map(|row| {
+                let mark = OutgoingMark {
+                    epoch: row.epoch,
+                    statuses: row.statuses,
+                    services: (row.services, row.newest_service),
+                    relist: row.relist,
+                };
+                (ClusterId(row.id), mark)
+            })
+            .collect())
+    }
+
     /// The services of all bindings, of those that are still letting go of their targets as well.
     pub async fn subscriptions(&self, cluster: ClusterId) -> Result<Vec<Subscription>> {
         let query = sqlx::query!(

@@ -1,16 +1,24 @@
 //! Wakes: a key without payload over LISTEN/NOTIFY, sent with the commit that is their reason.
 //!
-//! A wake may be lost with its connection, so whoever waits for one also looks by itself now and then.
+//! A wake may be lost with its connection, so whoever waits for one also looks by itself now and then. A process needs
+//! one connection that listens, however many of its parts wait: [`Hub`].
+
+use std::{convert::Infallible, error::Error as _, time::Duration};
 
 use model::{ClusterId, Shard, TargetGroupArn};
 use sqlx::{
     PgConnection,
     postgres::{PgListener, PgPoolOptions},
 };
+use tokio::sync::broadcast;
 
 use crate::{Result, Store};
 
 const CHANNEL: &str = "elbow";
+/// Wakes that a subscriber of the hub may be behind. Beyond, it is told to look at everything.
+const BEHIND: usize = 4096;
+/// Between attempts to listen again. There is one connection per process, so a steady pace is no storm.
+const LISTEN_AGAIN: Duration = Duration::from_millis(500);
 
 /// Something to look at again.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -62,6 +70,68 @@ impl Listener {
                 Err(error.into())
             }
         }
+    }
+}
+
+/// Passes the wakes of one [`Listener`] on to every part of the process. Clones are one.
+#[derive(Clone, Debug)]
+pub struct Hub {
+    store: Store,
+    wakes: broadcast::Sender<Wake>,
+}
+
+impl Hub {
+    pub fn new(store: Store) -> Self {
+        let (wakes, _) = broadcast::channel(BEHIND);
+        Self { store, wakes }
+    }
+
+    /// Hears every wake from now on, once the hub runs. The first after each beginning to listen is [`Wake::All`].
+    pub fn subscribe(&self) -> Wakes {
+        Wakes {
+            _hub: self.clone(),
+            wakes: self.wakes.subscribe(),
+        }
+    }
+
+    /// Listens for ever.
+    pub async fn run(&self) -> Infallible {
+        loop {
+            let Err(error) = self.listen().await;
+            tracing::warn!(
+                error = %error,
+                cause = error.source().map(tracing::field::display),
+                "wakes are not heard until the connection is back; everybody looks by the clock"
+            );
+            tokio::time::sleep(LISTEN_AGAIN).await;
+        }
+    }
+
+    async fn listen(&self) -> Result<Infallible> {
+        let mut listener = self.store.listen().await?;
+        // What was committed before is not heard.
+        let mut wake = Wake::All;
+        loop {
+            // Without a subscriber there is nobody to be told.
+            self.wakes.send(wake).ok();
+            wake = listener.next().await?;
+        }
+    }
+}
+
+/// What one part of the process hears from the [`Hub`].
+#[derive(Debug)]
+pub struct Wakes {
+    /// The channel stays open for as long as somebody waits.
+    _hub: Hub,
+    wakes: broadcast::Receiver<Wake>,
+}
+
+impl Wakes {
+    /// The next wake.
+    pub async fn next(&mut self) -> Wake {
+        // The sender lives in this very value, so an error can only say that wakes were passed over.
+        self.wakes.recv().await.unwrap_or(Wake::All)
     }
 }
 

@@ -34,7 +34,7 @@ impl Service {
     async fn start() -> anyhow::Result<Self> {
         let api = Api::start().await?;
         let tasks = Tasks::new();
-        api.control.spawn(&tasks);
+        api.spawn(&tasks);
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let impatient = Patience {
             send: IMPATIENT,

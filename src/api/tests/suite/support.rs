@@ -11,14 +11,15 @@ use axum::{
 };
 use control::{ApiRole, Control, Expected, Settings, Write};
 use model::cluster::{ClusterSpec, Mode};
-use runtime::telemetry::Registry;
+use runtime::{Kind, Tasks, telemetry::Registry};
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
-use store::{Metrics, Options, Store};
+use store::{Hub, Metrics, Options, Store};
 use tower::ServiceExt;
 
 pub(crate) struct Api {
     pub(crate) control: Control,
+    store: Store,
     router: Router,
     pub(crate) admin: String,
     pub(crate) viewer: String,
@@ -60,7 +61,7 @@ impl Api {
         )
         .await?;
         store.migrate().await?;
-        let control = Control::new(store, Settings::default());
+        let control = Control::new(store.clone(), Settings::default());
         let admin = control.create_token("admin", ApiRole::Admin).await?;
         let viewer = control.create_token("viewer", ApiRole::Viewer).await?;
         let principal = control.authenticate(&admin).await?;
@@ -74,10 +75,21 @@ impl Api {
         Ok(Self {
             router: rest::router(control.clone()),
             control,
+            store,
             admin: admin.expose().to_owned(),
             viewer: viewer.expose().to_owned(),
             agent: agent.context("a new cluster has a token")?.expose().to_owned(),
         })
+    }
+
+    /// Lets the sessions be woken.
+    pub(crate) fn spawn(&self, tasks: &Tasks) {
+        let hub = Hub::new(self.store.clone());
+        self.control.spawn(tasks, hub.subscribe());
+        let soft = tasks.soft();
+        tasks.spawn(Kind::Critical, "wakes", async move {
+            soft.run_until_cancelled(hub.run()).await;
+        });
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> anyhow::Result<Answer> {

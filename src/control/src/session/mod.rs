@@ -31,7 +31,8 @@ pub struct Session {
     continuity: Continuity,
     told: Told,
     wakes: watch::Receiver<()>,
-    poll: Interval,
+    /// When what was asked of the agent, and not yet done, is asked again.
+    again: Interval,
 }
 
 impl Control {
@@ -79,8 +80,8 @@ impl Control {
             );
         }
         tracing::info!(cluster = %claimed, instance, version, epoch = opened.epoch, "an agent's stream begins");
-        let mut poll = interval_at(Instant::now() + self.settings.poll, self.settings.poll);
-        poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut again = interval_at(Instant::now() + self.settings.poll, self.settings.poll);
+        again.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Ok(Session {
             control: self.clone(),
             cluster: registered,
@@ -92,7 +93,7 @@ impl Control {
             continuity: Continuity::default(),
             told: Told::default(),
             wakes,
-            poll,
+            again,
         })
     }
 }
@@ -112,17 +113,17 @@ impl Session {
         self.control.settings.heartbeat
     }
 
-    /// Waits until there may be something to tell: a wake, or the poll that covers a lost one.
+    /// Waits until there may be something to tell: a wake, or the time to ask again for what the agent could not do.
     pub async fn woken(&mut self) {
-        tokio::select! {
-            changed = self.wakes.changed() => {
-                if changed.is_err() {
-                    // Nobody wakes any more, as when the process stops.
-                    self.poll.tick().await;
-                    self.told.look_at_everything();
+        loop {
+            tokio::select! {
+                Ok(()) = self.wakes.changed() => return,
+                _ = self.again.tick() => {
+                    if self.told.begin_again() {
+                        return;
+                    }
                 }
             }
-            _ = self.poll.tick() => self.told.look_at_everything(),
         }
     }
 }

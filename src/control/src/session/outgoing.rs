@@ -21,17 +21,20 @@ pub(super) struct Told {
     /// The reason that each binding had last. `None`: the first look at the statuses is yet to come; what it shows is no
     /// news, since an earlier stream has told it.
     reasons: Option<BTreeMap<BindingId, Reason>>,
-    /// A write-back failed: all are sent again at the next poll.
+    /// A write-back failed: all are sent again after a while.
     write_back_failed: bool,
 }
 
 impl Told {
-    /// The poll has come: what the agent could not read is asked for again, what it could not write is written again.
-    pub(super) fn look_at_everything(&mut self) {
-        self.relists.clear();
-        if std::mem::take(&mut self.write_back_failed) {
+    /// What the agent could not read is to be asked for again, and what it could not write to be written again. Whether
+    /// there is anything of the kind.
+    pub(super) fn begin_again(&mut self) -> bool {
+        let unread = !std::mem::take(&mut self.relists).is_empty();
+        let unwritten = std::mem::take(&mut self.write_back_failed);
+        if unwritten {
             self.version = 0;
         }
+        unread || unwritten
     }
 
     pub(super) fn write_back_failed(&mut self) {

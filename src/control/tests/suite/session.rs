@@ -371,7 +371,7 @@ async fn two_clusters_that_use_one_name_are_told_apart() -> anyhow::Result<()> {
 async fn a_session_is_woken_by_what_concerns_its_cluster() -> anyhow::Result<()> {
     let fixture = Fixture::new().await?;
     let tasks = runtime::Tasks::new();
-    fixture.control.spawn(&tasks);
+    fixture.spawn(&tasks);
     let agent = fixture.cluster("one").await?;
     let mut session = fixture.control.open(&agent, hello("one")).await?;
     session.outgoing().await?;
@@ -400,6 +400,48 @@ async fn a_session_is_woken_by_what_concerns_its_cluster() -> anyhow::Result<()>
     // Far below the poll, which would find it too.
     let services = tokio::time::timeout(std::time::Duration::from_secs(5), told).await??;
     assert_eq!(services, [ObjectName::new("default", "web")]);
+    tasks.stop(std::time::Duration::from_secs(5)).await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_poll_alone_finds_what_no_wake_told_of_and_bothers_nobody_else() -> anyhow::Result<()> {
+    let fixture = Fixture::polling(std::time::Duration::from_millis(50)).await?;
+    let tasks = runtime::Tasks::new();
+    // Nobody listens.
+    fixture
+        .control
+        .spawn(&tasks, store::Hub::new(fixture.store.clone()).subscribe());
+    let (one, two) = (fixture.cluster("one").await?, fixture.cluster("two").await?);
+    let mut concerned = fixture.control.open(&one, hello("one")).await?;
+    let mut other = fixture.control.open(&two, hello("two")).await?;
+    concerned.outgoing().await?;
+    other.outgoing().await?;
+    // The first poll knows nothing before it.
+    concerned.woken().await;
+    other.woken().await;
+    fixture.declare("web", ARN, &["one"]).await?;
+    let mut revision = 0;
+    for update in [
+        sources(Change::Reset(vec![source("web", 1, by_arn(ARN))])),
+        sources(Change::Patch {
+            upserted: vec![],
+            deleted: vec![],
+        }),
+    ] {
+        revision += 1;
+        state(&mut concerned, revision, update).await?;
+    }
+    concerned.woken().await;
+    let services = subscribed(&concerned.outgoing().await?).unwrap();
+    assert_eq!(services, [ObjectName::new("default", "web")]);
+    // Its epoch is news for the older of two streams.
+    let newer = fixture.control.open(&one, hello("one")).await?;
+    concerned.woken().await;
+    assert_eq!(concerned.outgoing().await.unwrap_err().kind(), Kind::Superseded);
+    drop(newer);
+    let bothered = tokio::time::timeout(std::time::Duration::from_millis(300), other.woken()).await;
+    assert!(bothered.is_err(), "nothing happened that concerns it");
     tasks.stop(std::time::Duration::from_secs(5)).await;
     Ok(())
 }

@@ -14,10 +14,10 @@ use model::{
     stream::{Change, Hello, Source, Statement, Update},
     target_group::TargetGroupSpec,
 };
-use runtime::telemetry::Registry;
+use runtime::{Kind, Tasks, telemetry::Registry};
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
-use store::{Metrics, Options, Store};
+use store::{Hub, Metrics, Options, Store};
 use uuid::Uuid;
 
 pub(crate) const WRITE: Write = Write {
@@ -49,6 +49,11 @@ async fn database() -> anyhow::Result<String> {
 
 impl Fixture {
     pub(crate) async fn new() -> anyhow::Result<Self> {
+        Self::polling(Settings::default().poll).await
+    }
+
+    /// Which polls so often.
+    pub(crate) async fn polling(poll: Duration) -> anyhow::Result<Self> {
         let options = Options {
             max_connections: 4,
             timeout: Duration::from_secs(20),
@@ -60,7 +65,11 @@ impl Fixture {
         )
         .await?;
         store.migrate().await?;
-        let control = Control::new(store.clone(), Settings::default());
+        let settings = Settings {
+            poll,
+            ..Settings::default()
+        };
+        let control = Control::new(store.clone(), settings);
         let mut principals = Vec::new();
         for role in [ApiRole::Admin, ApiRole::Viewer] {
             let token = control.create_token(&format!("{role:?}"), role).await?;
@@ -73,6 +82,16 @@ impl Fixture {
             admin,
             viewer,
         })
+    }
+
+    /// Lets the sessions be woken.
+    pub(crate) fn spawn(&self, tasks: &Tasks) {
+        let hub = Hub::new(self.store.clone());
+        self.control.spawn(tasks, hub.subscribe());
+        let soft = tasks.soft();
+        tasks.spawn(Kind::Critical, "wakes", async move {
+            soft.run_until_cancelled(hub.run()).await;
+        });
     }
 
     /// Registers a cluster; answers its agent.
