@@ -8,9 +8,11 @@ pub mod admin;
 pub mod backoff;
 mod clock;
 mod lifecycle;
+mod probe;
 mod tasks;
 pub mod telemetry;
 
 pub use clock::{Clock, MockClock};
 pub use lifecycle::Lifecycle;
+pub use probe::Probe;
 pub use tasks::{Kind, Tasks};

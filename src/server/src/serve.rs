@@ -1,6 +1,6 @@
 //! `serve`: the composition of the service, and its end.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::Context;
 use api::agent::{Agents, Patience, server as agent_server};
@@ -8,7 +8,7 @@ use control::{ApiRole, Control, Settings, Token};
 use model::guard::Guards;
 use reconcile::{DatabaseClock, Engine};
 use runtime::{
-    Clock, Kind, Lifecycle, Tasks,
+    Clock, Kind, Lifecycle, Probe, Tasks,
     admin::{self, Admin, Readiness},
     telemetry::{self, Registry},
 };
@@ -19,6 +19,13 @@ use crate::{
     connect,
     options::{Aws, Replica, ServeOptions},
     require_schema,
+};
+
+/// A database that fails over is away for some seconds; requests wait or fail by themselves meanwhile.
+const DATABASE: Probe = Probe {
+    name: "database",
+    every: Duration::from_secs(2),
+    patience: Duration::from_secs(15),
 };
 
 pub(crate) async fn serve(options: ServeOptions) -> anyhow::Result<()> {
@@ -77,9 +84,23 @@ pub(crate) async fn serve(options: ServeOptions) -> anyhow::Result<()> {
     let tasks = lifecycle.tasks();
     let readiness = Readiness::default();
     readiness.set("listeners", false);
+    let asked = store.clone();
+    DATABASE.spawn(&readiness, &tasks, move || {
+        let store = asked.clone();
+        async move { require_schema(&store).await }
+    });
     let hub = Hub::new(store.clone());
     control.spawn(&tasks, hub.subscribe());
-    spawn_engine(store, hub.subscribe(), aws, guards, replica, &mut registry, &tasks).await?;
+    spawn_engine(
+        store,
+        hub.subscribe(),
+        aws,
+        guards,
+        replica,
+        &mut registry,
+        &tasks,
+    )
+    .await?;
     let soft = tasks.soft();
     tasks.spawn(Kind::Critical, "wakes", async move {
         soft.run_until_cancelled(hub.run()).await;
