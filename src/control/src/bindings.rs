@@ -121,8 +121,8 @@ impl Control {
         let cluster = self.cluster(&name.cluster).await?.cluster;
         self.require_admission(&cluster.name, &spec.target_group).await?;
         let source = spec.source();
-        let compiled = translate::target_group_binding(&source, &cluster.spec, &|_| Vec::new());
-        let compiled = compiled.map_err(|problem| Error::Invalid {
+        let spec = translate::target_group_binding(&source, &cluster.spec, &|_| Vec::new());
+        let spec = spec.map_err(|problem| Error::Invalid {
             field: problem.field.as_deref().map(api_field),
             message: problem.message,
         })?;
@@ -131,12 +131,12 @@ impl Control {
             .expected
             .check(stored.as_ref().map(|stored| stored.binding.version))?;
         if write.dry_run {
-            return would_be(stored, cluster.id, name, compiled.spec);
+            return would_be(stored, cluster.id, name, spec);
         }
         let expected = write.expected.version();
         let put = self
             .store
-            .put_binding(actor, cluster.id, &name.object, &source, &compiled.spec, expected)
+            .put_binding(actor, cluster.id, &name.object, &source, &spec, expected)
             .await?;
         let created = matches!(put, Put::Created(_));
         let id = put.into_inner().id;

@@ -2,7 +2,7 @@
 
 use model::{
     ClusterId, Name,
-    cluster::{Cluster, ClusterSpec},
+    cluster::{Cluster, ClusterSpec, Leaving},
 };
 use store::{ClusterState, Put};
 use uuid::Uuid;
@@ -71,11 +71,13 @@ impl Control {
         }
     }
 
-    /// Forgets a cluster that has nothing left. The answer is what it was.
+    /// Takes a cluster away, with its targets as `targets` says; without it, only one that has none. The answer is what
+    /// it was.
     pub async fn delete_cluster(
         &self,
         principal: &Principal,
         name: &Name,
+        targets: Option<Leaving>,
         write: Write,
     ) -> Result<ClusterView, Error> {
         let actor = principal.write("delete clusters")?;
@@ -83,7 +85,7 @@ impl Control {
         write.expected.check(Some(state.cluster.version))?;
         if !write.dry_run {
             self.store
-                .delete_cluster(actor, name, write.expected.version())
+                .delete_cluster(actor, name, targets, write.expected.version())
                 .await?;
         }
         Ok(state.into())
@@ -93,6 +95,12 @@ impl Control {
     pub async fn issue_agent_token(&self, principal: &Principal, name: &Name) -> Result<Token, Error> {
         let actor = principal.write("issue tokens")?;
         let state = self.cluster(name).await?;
+        if state.leaving.is_some() {
+            let message = format!(
+                "cluster `{name}` is on its way out: register it again once it is gone, or by another name"
+            );
+            return Err(Error::Conflict(message));
+        }
         self.new_agent_token(actor, &state.cluster).await
     }
 
@@ -134,6 +142,7 @@ fn would_be(
         let value = ClusterView {
             cluster,
             created_at: None,
+            leaving: None,
             agent: AgentView::default(),
         };
         return Ok(Written { created: true, value });
@@ -164,6 +173,7 @@ impl From<ClusterState> for ClusterView {
             seen_at,
             sources_synced_at,
             unsynced,
+            leaving,
             created_at,
         } = state;
         let agent = AgentView {
@@ -176,6 +186,7 @@ impl From<ClusterState> for ClusterView {
         Self {
             cluster,
             created_at: Some(created_at),
+            leaving,
             agent,
         }
     }

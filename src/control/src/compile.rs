@@ -27,7 +27,7 @@ pub(crate) struct Compiler {
 impl Compiler {
     pub(crate) fn compile(&self, text: &Value) -> Result<BindingSpec, Problem> {
         let by_name = |name: &str| self.named.get(name).cloned().unwrap_or_default();
-        translate::target_group_binding(text, &self.cluster, &by_name).map(|translated| translated.spec)
+        translate::target_group_binding(text, &self.cluster, &by_name)
     }
 }
 

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use model::{
     HoldId, Name, Observed, PlanId, Shard, TargetGroupArn,
     binding::Binding,
-    cluster::Cluster,
+    cluster::{Cluster, Leaving},
     condition::BindingStatus,
     fact::{ObjectName, ServiceFacts},
     plan::{Hold, Plan},
@@ -19,6 +19,8 @@ pub struct ClusterView {
     pub cluster: Cluster,
     /// `None`: it is only what a dry run says would be.
     pub created_at: Option<Timestamp>,
+    /// It is on its way out, and what becomes of its targets.
+    pub leaving: Option<Leaving>,
     pub agent: AgentView,
 }
 

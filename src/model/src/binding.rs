@@ -106,6 +106,9 @@ pub struct BindingSpec {
     pub protocol: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub networking: Vec<IngressRule>,
+    /// What of the text is ignored, a sentence each: told with the binding's condition.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// Who declared a binding.
@@ -125,6 +128,10 @@ pub enum Lifecycle {
     Active,
     /// Deleted on purpose: its targets go at once. The row lives until they have gone.
     Deleted {
+        at: Timestamp,
+    },
+    /// Its cluster left and keeps its targets: they stay in AWS and are ours no more.
+    Relinquished {
         at: Timestamp,
     },
     /// Deleted together with too many others: one hold keeps them all until it is released or they return.

@@ -44,6 +44,38 @@ impl fmt::Display for Mode {
 
 text_type!(Mode);
 
+/// What becomes of the targets of a cluster that leaves. Must be chosen while there are any.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Leaving {
+    /// They stay in AWS and are ours no more.
+    Keep,
+    /// They are deregistered.
+    Drain,
+}
+
+impl FromStr for Leaving {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        match text {
+            "keep" => Ok(Self::Keep),
+            "drain" => Ok(Self::Drain),
+            _ => Err(Invalid::new("choice for targets", text, "`keep` or `drain`")),
+        }
+    }
+}
+
+impl fmt::Display for Leaving {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Keep => "keep",
+            Self::Drain => "drain",
+        })
+    }
+}
+
+text_type!(Leaving);
+
 /// What a portal says about a cluster when it registers it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -27,6 +27,8 @@ pub(crate) enum Word {
         mass_unbinding: bool,
     },
     LetsGo(Ground),
+    /// It has no say any more, and no wish that the target goes.
+    Relinquishes,
 }
 
 /// What all bindings of a target say together.
@@ -38,6 +40,8 @@ pub(crate) enum Standing {
     },
     /// With the weakest ground of all that let go.
     Unwanted(Ground),
+    /// Nobody who has a say is left: it stays in AWS and is ours no more.
+    Relinquished,
 }
 
 impl Holder<'_> {
@@ -48,7 +52,7 @@ impl Holder<'_> {
     pub(crate) fn statement(&self) -> Option<&Statement> {
         match &self.wish {
             Wish::Stated(statement) => Some(statement),
-            Wish::Unknown(_) | Wish::Released | Wish::DeletionHeld => None,
+            Wish::Unknown(_) | Wish::Released | Wish::Relinquished | Wish::DeletionHeld => None,
         }
     }
 
@@ -62,6 +66,7 @@ impl Holder<'_> {
             }
             Wish::DeletionHeld => return Word::Keeps { mass_unbinding: true },
             Wish::Released => return Word::LetsGo(Ground::BindingDeleted),
+            Wish::Relinquished => return Word::Relinquishes,
             Wish::Stated(statement) => statement,
         };
         if statement.wanted.contains_key(row.key()) {
@@ -117,6 +122,7 @@ fn uid(pod: Option<&PodRef>) -> Option<uuid::Uuid> {
 pub(crate) fn standing(row: &LedgerTarget, holders: &BTreeMap<BindingId, Holder<'_>>) -> Standing {
     let mut weakest: Option<Ground> = None;
     let mut kept = None;
+    let mut relinquished = false;
     for id in &row.bindings {
         // A binding that nobody told us about has not let go.
         match holders.get(id).map_or(
@@ -127,6 +133,7 @@ pub(crate) fn standing(row: &LedgerTarget, holders: &BTreeMap<BindingId, Holder<
         ) {
             Word::Wants => return Standing::Wanted,
             Word::Keeps { mass_unbinding } => kept = Some(kept.unwrap_or(false) || mass_unbinding),
+            Word::Relinquishes => relinquished = true,
             Word::LetsGo(ground) => {
                 weakest = Some(weakest.map_or(ground, |least| weaker(least, ground)));
             }
@@ -134,6 +141,7 @@ pub(crate) fn standing(row: &LedgerTarget, holders: &BTreeMap<BindingId, Holder<
     }
     match kept {
         Some(mass_unbinding) => Standing::Kept { mass_unbinding },
+        None if relinquished && weakest.is_none() => Standing::Relinquished,
         None => Standing::Unwanted(weakest.unwrap_or(Ground::Unproven(Evidence::None))),
     }
 }

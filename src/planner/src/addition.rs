@@ -160,9 +160,10 @@ pub(crate) fn holding(
 ) -> BTreeSet<BindingId> {
     let mut bindings = demand.bindings.clone();
     if let Some(row) = row {
-        let surely_gone = |id: &&BindingId| {
-            let word = holders.get(id).map(|holder| holder.word(row));
-            matches!(word, Some(Word::LetsGo(ground)) if ground.is_positive())
+        let surely_gone = |id: &&BindingId| match holders.get(id).map(|holder| holder.word(row)) {
+            Some(Word::LetsGo(ground)) => ground.is_positive(),
+            Some(Word::Relinquishes) => true,
+            Some(Word::Wants | Word::Keeps { .. }) | None => false,
         };
         bindings.extend(row.bindings.iter().filter(|id| !surely_gone(id)));
     }

@@ -51,6 +51,7 @@ pub(crate) fn review<'a>(
                     holds.removal(HoldReason::MassUnbinding, row.key(), &row.bindings, None);
                 }
             }
+            Standing::Relinquished => review.forget.push(row.key().clone()),
             Standing::Unwanted(ground) => match row.state {
                 LedgerState::Deregistered => review.see_through(row, Some(ground), input, sight, alarm),
                 _ if is_missing(row, sight, input) => review.forget.push(row.key().clone()),

@@ -127,6 +127,10 @@ impl<'a> Account<'a> {
                 .message
                 .push_str("; spec.networking is kept and not acted on by this version");
         }
+        for warning in spec.iter().flat_map(|spec| &spec.warnings) {
+            ready.message.push_str("; warning: ");
+            ready.message.push_str(warning);
+        }
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         BindingStatus {
             observed_generation: self.holder.input.binding.generation,
@@ -148,6 +152,11 @@ impl<'a> Account<'a> {
                 );
                 say(Truth::False, Reason::Held, message)
             }
+            Wish::Relinquished => say(
+                Truth::True,
+                Reason::Reconciled,
+                "the cluster left: its targets stay in AWS and are nobody's",
+            ),
             Wish::Released if self.present == 0 => say(
                 Truth::True,
                 Reason::Reconciled,

@@ -21,6 +21,8 @@ pub(crate) enum Wish {
     Unknown(Problem),
     /// It was deleted on purpose and lets everything go.
     Released,
+    /// Its cluster left: what it holds is ours no more and stays where it is.
+    Relinquished,
     /// It was deleted together with too many others and keeps what it holds.
     DeletionHeld,
     Stated(Statement),
@@ -44,6 +46,7 @@ pub(crate) fn wish(group: &Input, input: &BoundService) -> Wish {
     let binding = &input.binding;
     match binding.lifecycle {
         Lifecycle::Deleted { .. } => return Wish::Released,
+        Lifecycle::Relinquished { .. } => return Wish::Relinquished,
         Lifecycle::DeletionHeld { .. } => return Wish::DeletionHeld,
         Lifecycle::Active => {}
     }

@@ -163,8 +163,10 @@ impl Context {
         }
         let finished = input.bindings.iter().any(|bound| {
             let binding = &bound.binding;
-            matches!(binding.lifecycle, Lifecycle::Deleted { .. })
-                && !input.ledger.iter().any(|row| row.bindings.contains(&binding.id))
+            matches!(
+                binding.lifecycle,
+                Lifecycle::Deleted { .. } | Lifecycle::Relinquished { .. }
+            ) && !input.ledger.iter().any(|row| row.bindings.contains(&binding.id))
         });
         if finished {
             self.store.finish_bindings(&self.fence, arn).await?;

@@ -184,6 +184,7 @@ impl World {
             vpc_id: None,
             protocol: None,
             networking: Vec::new(),
+            warnings: Vec::new(),
         };
         let source = Source {
             object: ObjectName::new("shop", "web"),

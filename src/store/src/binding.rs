@@ -58,6 +58,7 @@ pub(crate) struct BindingColumns {
     pub(crate) problem: Option<Value>,
     pub(crate) deleted_at: Option<Timestamp>,
     pub(crate) hold_id: Option<Uuid>,
+    pub(crate) relinquished: bool,
     pub(crate) version: i64,
 }
 
@@ -68,9 +69,10 @@ impl TryFrom<BindingColumns> for Binding {
         let at = Row::new("bindings", &row.id);
         let lifecycle = match (row.deleted_at, row.hold_id) {
             (None, None) => Lifecycle::Active,
-            (Some(deleted), None) => Lifecycle::Deleted { at: deleted },
-            (Some(deleted), Some(hold)) => Lifecycle::DeletionHeld {
-                at: deleted,
+            (Some(at), _) if row.relinquished => Lifecycle::Relinquished { at },
+            (Some(at), None) => Lifecycle::Deleted { at },
+            (Some(at), Some(hold)) => Lifecycle::DeletionHeld {
+                at,
                 hold: HoldId(hold),
             },
             (None, Some(hold)) => return Err(at.inconsistent("hold_id", &hold)),
@@ -107,6 +109,7 @@ struct BindingRow {
     problem: Option<Value>,
     deleted_at: Option<SqlTimestamp>,
     hold_id: Option<Uuid>,
+    relinquished: bool,
     version: i64,
     created_at: SqlTimestamp,
     status: Option<Value>,
@@ -146,6 +149,7 @@ impl TryFrom<BindingRow> for StoredBinding {
                 problem: row.problem,
                 deleted_at: row.deleted_at.map(SqlTimestamp::to_jiff),
                 hold_id: row.hold_id,
+                relinquished: row.relinquished,
                 version: row.version,
             }
             .try_into()?,
@@ -160,7 +164,7 @@ impl Store {
             r#"
             select b.id, b.cluster_id, c.name as cluster_name, b.namespace, b.name, b.origin, b.object_uid,
                 b.resource_version, b.generation, b.source, b.spec, b.problem, b.deleted_at as "deleted_at: SqlTimestamp",
-                b.hold_id, b.version, b.created_at as "created_at: SqlTimestamp", s.body as "status?",
+                b.hold_id, b.relinquished, b.version, b.created_at as "created_at: SqlTimestamp", s.body as "status?",
                 s.changed_at as "status_changed_at?: SqlTimestamp"
             from bindings b join clusters c on c.id = b.cluster_id left join statuses s on s.binding_id = b.id
             where b.id = $1
@@ -193,7 +197,7 @@ impl Store {
             r#"
             select b.id, b.cluster_id, c.name as cluster_name, b.namespace, b.name, b.origin, b.object_uid,
                 b.resource_version, b.generation, b.source, b.spec, b.problem, b.deleted_at as "deleted_at: SqlTimestamp",
-                b.hold_id, b.version, b.created_at as "created_at: SqlTimestamp", s.body as "status?",
+                b.hold_id, b.relinquished, b.version, b.created_at as "created_at: SqlTimestamp", s.body as "status?",
                 s.changed_at as "status_changed_at?: SqlTimestamp"
             from bindings b join clusters c on c.id = b.cluster_id left join statuses s on s.binding_id = b.id
             where ($1::uuid is null or b.cluster_id = $1)
@@ -316,6 +320,7 @@ impl Store {
                 for cluster in clusters.into_iter().map(ClusterId) {
                     crate::hold::refresh(tx, cluster).await?;
                     ingest::sync_services(tx, cluster).await?;
+                    crate::cluster::forget_left(tx, cluster).await?;
                     wake::cluster(tx, cluster).await?;
                 }
             }

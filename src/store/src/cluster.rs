@@ -6,16 +6,16 @@ use jiff::Timestamp;
 use jiff_sqlx::Timestamp as SqlTimestamp;
 use model::{
     ClusterId, Name, Shard,
-    cluster::{Cluster, ClusterSpec},
+    cluster::{Cluster, ClusterSpec, Leaving},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::{
     Error, Op, Put, Result, Store, audit,
     database::transaction,
-    lease,
+    hold, lease,
     row::{self, Row, to_json},
     version, wake,
 };
@@ -36,6 +36,8 @@ pub struct ClusterState {
     pub sources_synced_at: Option<Timestamp>,
     /// What the agent says it cannot see: kind → reason.
     pub unsynced: BTreeMap<String, String>,
+    /// It is on its way out, and what becomes of its targets.
+    pub leaving: Option<Leaving>,
     pub created_at: Timestamp,
 }
 
@@ -50,6 +52,7 @@ struct ClusterRow {
     seen_at: Option<SqlTimestamp>,
     sources_synced_at: Option<SqlTimestamp>,
     unsynced: Value,
+    leaving: Option<String>,
     created_at: SqlTimestamp,
 }
 
@@ -71,6 +74,10 @@ impl TryFrom<ClusterRow> for ClusterState {
             seen_at: row.seen_at.map(SqlTimestamp::to_jiff),
             sources_synced_at: row.sources_synced_at.map(SqlTimestamp::to_jiff),
             unsynced: at.json("unsynced", row.unsynced)?,
+            leaving: row
+                .leaving
+                .map(|leaving| at.text("leaving", &leaving))
+                .transpose()?,
             created_at: row.created_at.to_jiff(),
         })
     }
@@ -135,7 +142,7 @@ impl Store {
             ClusterRow,
             r#"
             select id, name, spec, version, epoch, agent_instance, cluster_uid, seen_at as "seen_at: SqlTimestamp",
-                sources_synced_at as "sources_synced_at: SqlTimestamp", unsynced, created_at as "created_at: SqlTimestamp"
+                sources_synced_at as "sources_synced_at: SqlTimestamp", unsynced, leaving, created_at as "created_at: SqlTimestamp"
             from clusters where name = $1
             "#,
             name.as_str(),
@@ -151,7 +158,7 @@ impl Store {
             ClusterRow,
             r#"
             select id, name, spec, version, epoch, agent_instance, cluster_uid, seen_at as "seen_at: SqlTimestamp",
-                sources_synced_at as "sources_synced_at: SqlTimestamp", unsynced, created_at as "created_at: SqlTimestamp"
+                sources_synced_at as "sources_synced_at: SqlTimestamp", unsynced, leaving, created_at as "created_at: SqlTimestamp"
             from clusters where id = $1
             "#,
             id.0,
@@ -168,7 +175,7 @@ impl Store {
             ClusterRow,
             r#"
             select id, name, spec, version, epoch, agent_instance, cluster_uid, seen_at as "seen_at: SqlTimestamp",
-                sources_synced_at as "sources_synced_at: SqlTimestamp", unsynced, created_at as "created_at: SqlTimestamp"
+                sources_synced_at as "sources_synced_at: SqlTimestamp", unsynced, leaving, created_at as "created_at: SqlTimestamp"
             from clusters where $1::text is null or name > $1
             order by name limit $2
             "#,
@@ -182,10 +189,19 @@ impl Store {
             .collect()
     }
 
-    /// Forgets a cluster that has nothing left: no binding, and so no target of ours.
-    pub async fn delete_cluster(&self, actor: &str, name: &Name, expected: Option<i64>) -> Result<()> {
+    /// Takes a cluster away: at once if it has nothing left, else with the last of its bindings, whose targets become
+    /// what `leaving` says. From now on its agent is nobody's.
+    pub async fn delete_cluster(
+        &self,
+        actor: &str,
+        name: &Name,
+        leaving: Option<Leaving>,
+        expected: Option<i64>,
+    ) -> Result<()> {
         transaction!(self, Op::Declare, |tx| {
-            let Some(cluster) = for_update(tx, name).await? else { return Err(Error::not_found("cluster", name)) };
+            let Some(cluster) = for_update(tx, name).await? else {
+                return Err(Error::not_found("cluster", name));
+            };
             version::check(expected, Some(cluster.version))?;
             let left = sqlx::query!(
                 r#"
@@ -197,19 +213,90 @@ impl Store {
             )
             .fetch_one(&mut *tx)
             .await?;
-            if left.active + left.leaving > 0 {
-                return Err(Error::Constraint(format!(
-                    "cluster `{name}` still has {} bindings, and {} deleted ones whose targets are still registered: delete \
-                     the bindings and wait until their targets are gone",
-                    left.active, left.leaving
-                )));
-            }
-            sqlx::query!("delete from clusters where id = $1", cluster.id.0).execute(&mut *tx).await?;
-            audit::append(tx, actor, "cluster.delete", name.as_str(), Some(to_json(&cluster.spec)), None).await?;
+            let after = match leaving {
+                Some(leaving) => {
+                    leave(tx, cluster.id, leaving).await?;
+                    Some(json!({ "targets": leaving }))
+                }
+                None if left.active + left.leaving > 0 => {
+                    return Err(Error::Constraint(format!(
+                        "cluster `{name}` still has {} bindings, and {} deleted ones whose targets are still registered: \
+                         say what becomes of their targets, `targets=drain` (deregister them) or `targets=keep` (leave \
+                         them in AWS as nobody's), or delete the bindings first",
+                        left.active, left.leaving
+                    )));
+                }
+                None => {
+                    leave(tx, cluster.id, Leaving::Drain).await?;
+                    None
+                }
+            };
+            audit::append(
+                tx,
+                actor,
+                "cluster.delete",
+                name.as_str(),
+                Some(to_json(&cluster.spec)),
+                after,
+            )
+            .await?;
+            forget_left(tx, cluster.id).await?;
             wake::cluster(tx, cluster.id).await
         })
         .await
     }
+}
+
+/// Lets go of everything that the cluster has, and of its agent.
+async fn leave(connection: &mut PgConnection, cluster: ClusterId, leaving: Leaving) -> Result<()> {
+    // A newer epoch than any stream's: nothing more is taken from the agent, which cannot return without a token.
+    sqlx::query!(
+        "update clusters set leaving = $2, epoch = epoch + 1, version = version + 1 where id = $1",
+        cluster.0,
+        leaving.to_string(),
+    )
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query!("delete from tokens where cluster_id = $1", cluster.0)
+        .execute(&mut *connection)
+        .await?;
+    sqlx::query!(
+        "delete from bindings where cluster_id = $1 and target_group_arn is null",
+        cluster.0
+    )
+    .execute(&mut *connection)
+    .await?;
+    // It is meant: the rule on many at once does not apply, and what it held back goes as well.
+    sqlx::query!("delete from unbindings where cluster_id = $1", cluster.0)
+        .execute(&mut *connection)
+        .await?;
+    sqlx::query!(
+        r#"
+        update bindings set deleted_at = coalesce(deleted_at, now()), hold_id = null, relinquished = $2,
+            version = version + 1
+        where cluster_id = $1
+        "#,
+        cluster.0,
+        leaving == Leaving::Keep,
+    )
+    .execute(&mut *connection)
+    .await?;
+    hold::refresh(connection, cluster).await?;
+    wake::groups_of_cluster(connection, cluster).await
+}
+
+/// Forgets the cluster, with all its facts, if it was on its way out and has no binding left.
+pub(crate) async fn forget_left(connection: &mut PgConnection, cluster: ClusterId) -> Result<()> {
+    sqlx::query!(
+        r#"
+        delete from clusters c
+        where id = $1 and leaving is not null and not exists (select from bindings where cluster_id = c.id)
+        "#,
+        cluster.0,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
 }
 
 async fn for_update(connection: &mut PgConnection, name: &Name) -> Result<Option<Cluster>> {

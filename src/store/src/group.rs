@@ -47,7 +47,7 @@ impl Store {
                 (select json_agg(json_build_object(
                     'id', id, 'cluster_id', cluster_id, 'namespace', namespace, 'name', name, 'origin', origin,
                     'generation', generation, 'spec', spec, 'problem', problem, 'deleted_at', deleted_at,
-                    'hold_id', hold_id, 'version', version, 'service', service, 'cluster_name', cluster_name,
+                    'hold_id', hold_id, 'relinquished', relinquished, 'version', version, 'service', service, 'cluster_name', cluster_name,
                     'cluster_spec', cluster_spec, 'cluster_version', cluster_version, 'seen_at', seen_at
                 ) order by id) from bound) as bindings,
                 (select json_agg(json_build_object(
@@ -220,6 +220,7 @@ struct BoundRow {
     problem: Option<Value>,
     deleted_at: Option<Timestamp>,
     hold_id: Option<Uuid>,
+    relinquished: bool,
     version: i64,
     service: Option<String>,
     cluster_name: String,
@@ -256,6 +257,7 @@ impl BoundRow {
             problem: self.problem,
             deleted_at: self.deleted_at,
             hold_id: self.hold_id,
+            relinquished: self.relinquished,
             version: self.version,
         };
         Ok(BoundService {

@@ -64,10 +64,7 @@ pub struct OutgoingMark {
 
 impl Store {
     /// The marks of these clusters in one read, for whoever polls for many sessions.
-    pub async fn outgoing_marks(
-        &self,
-        clusters: &[ClusterId],
-    ) -> Result<HashMap<ClusterId, OutgoingMark>> {
+    pub async fn outgoing_marks(&self, clusters: &[ClusterId]) -> Result<HashMap<ClusterId, OutgoingMark>> {
         let ids: Vec<_> = clusters.iter().map(|cluster| cluster.0).collect();
         let query = sqlx::query!(
             r#"

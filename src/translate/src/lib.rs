@@ -10,4 +10,4 @@ mod fields;
 mod networking;
 mod target_group_binding;
 
-pub use target_group_binding::{Translated, target_group_binding};
+pub use target_group_binding::target_group_binding;

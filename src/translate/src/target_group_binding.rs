@@ -20,14 +20,6 @@ const PROTOCOLS: [&str; 8] = [
     "HTTP", "HTTPS", "TCP", "TLS", "UDP", "TCP_UDP", "QUIC", "TCP_QUIC",
 ];
 
-/// What a TargetGroupBinding asks for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Translated {
-    pub spec: BindingSpec,
-    /// Sentences about what is ignored.
-    pub warnings: Vec<String>,
-}
-
 /// Reads the `spec` of a TargetGroupBinding of a cluster.
 ///
 /// `by_name` answers which declared target groups of the cluster's shard have a name in AWS.
@@ -35,7 +27,7 @@ pub fn target_group_binding(
     spec: &Value,
     cluster: &ClusterSpec,
     by_name: &dyn Fn(&str) -> Vec<TargetGroupArn>,
-) -> Result<Translated, Problem> {
+) -> Result<BindingSpec, Problem> {
     let mut warnings = Vec::new();
     let mut fields = Fields::of(spec, "spec")?;
     let target_group = target_group(&mut fields, cluster, by_name, &mut warnings)?;
@@ -77,8 +69,9 @@ pub fn target_group_binding(
         vpc_id,
         protocol,
         networking,
+        warnings,
     };
-    Ok(Translated { spec, warnings })
+    Ok(spec)
 }
 
 /// The ARN, which wins, or the name.

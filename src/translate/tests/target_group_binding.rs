@@ -4,7 +4,7 @@
 
 use model::{
     TargetGroupArn,
-    binding::{OpenPort, Peer, PortRef},
+    binding::{BindingSpec, OpenPort, Peer, PortRef},
     cluster::ClusterSpec,
     condition::{Problem, Reason},
     fact::Protocol,
@@ -12,7 +12,7 @@ use model::{
     target_group::IpAddressType,
 };
 use serde_json::{Value, json};
-use translate::{Translated, target_group_binding};
+use translate::target_group_binding;
 
 const ARN: &str = "arn:aws:elasticloadbalancing:eu-central-1:123456789012:targetgroup/web/1ce5b7da835c9ffb";
 const TWIN: &str = "arn:aws:elasticloadbalancing:eu-central-1:123456789012:targetgroup/web/2ce5b7da835c9ffb";
@@ -34,7 +34,7 @@ fn declared(name: &str) -> Vec<TargetGroupArn> {
     }
 }
 
-fn read(spec: &Value) -> Result<Translated, Problem> {
+fn read(spec: &Value) -> Result<BindingSpec, Problem> {
     target_group_binding(spec, &cluster(), &declared)
 }
 
@@ -69,8 +69,8 @@ fn every_field_is_read() {
         "ipAddressType": "ipv6",
         "vpcID": "vpc-0a1b2c3d",
     });
-    let Translated { spec, warnings } = read(&spec).unwrap();
-    assert_eq!(warnings, Vec::<String>::new());
+    let spec = read(&spec).unwrap();
+    assert_eq!(spec.warnings, Vec::<String>::new());
     assert_eq!(spec.target_group.to_string(), ARN);
     assert_eq!(
         (spec.service.as_str(), &spec.port),
@@ -111,12 +111,12 @@ fn every_field_is_read() {
 
 #[test]
 fn what_is_not_said_is_none() {
-    let Translated { spec, warnings } = read(&with(json!({"vpcID": "", "networking": null}))).unwrap();
+    let spec = read(&with(json!({"vpcID": "", "networking": null}))).unwrap();
     assert_eq!(
         (spec.target_type, spec.ip_address_type, spec.vpc_id, spec.protocol),
         (None, None, None, None)
     );
-    assert_eq!((spec.networking.len(), warnings.len()), (0, 0));
+    assert_eq!((spec.networking.len(), spec.warnings.len()), (0, 0));
     assert_eq!(spec.port, PortRef::Number(80));
 }
 
@@ -124,7 +124,7 @@ fn what_is_not_said_is_none() {
 fn a_name_is_resolved_among_the_declared_groups_of_the_shard() {
     let named =
         |name: &str| read(&json!({"targetGroupName": name, "serviceRef": {"name": "web", "port": 80}}));
-    assert_eq!(named("web").unwrap().spec.target_group.to_string(), ARN);
+    assert_eq!(named("web").unwrap().target_group.to_string(), ARN);
     assert_eq!(named("none").unwrap_err().reason, Reason::TargetGroupNotDeclared);
     assert_eq!(
         named("elsewhere").unwrap_err().reason,
@@ -140,7 +140,7 @@ fn a_name_is_resolved_among_the_declared_groups_of_the_shard() {
 #[test]
 fn the_arn_wins_over_the_name() {
     let translated = read(&with(json!({"targetGroupName": "other"}))).unwrap();
-    assert_eq!(translated.spec.target_group.to_string(), ARN);
+    assert_eq!(translated.target_group.to_string(), ARN);
     assert!(
         translated.warnings[0].starts_with("spec.targetGroupName: "),
         "{:?}",

@@ -55,7 +55,9 @@ impl Session {
     async fn require_newest(&self) -> Result<(), Error> {
         let state = self.control.store.cluster_by_id(self.stream.cluster).await?;
         // A cluster that was deleted has no stream: its token is gone as well.
-        let state = state.ok_or(Error::Unauthenticated)?;
+        let state = state
+            .filter(|state| state.leaving.is_none())
+            .ok_or(Error::Unauthenticated)?;
         if state.epoch == self.stream.epoch {
             Ok(())
         } else {

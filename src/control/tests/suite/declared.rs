@@ -120,7 +120,7 @@ async fn a_dry_run_answers_what_would_be_and_changes_nothing() -> anyhow::Result
     assert!(fixture.bindings().await?.is_empty());
     fixture
         .control
-        .delete_cluster(&fixture.admin, &name("one"), DRY)
+        .delete_cluster(&fixture.admin, &name("one"), None, DRY)
         .await?;
     fixture.control.get_cluster(&fixture.admin, &name("one")).await?;
     Ok(())

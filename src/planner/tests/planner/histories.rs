@@ -512,7 +512,7 @@ impl Judge {
     fn remember(&mut self, world: &World) {
         for (id, bound) in &world.bindings {
             let held: BTreeSet<_> = match bound.binding.lifecycle {
-                Lifecycle::Deleted { .. } => BTreeSet::new(),
+                Lifecycle::Deleted { .. } | Lifecycle::Relinquished { .. } => BTreeSet::new(),
                 Lifecycle::DeletionHeld { .. } => world.ledger.keys().cloned().collect(),
                 Lifecycle::Active if bound.facts.slices == Stated::Unknown => {
                     world.ledger.keys().cloned().collect()

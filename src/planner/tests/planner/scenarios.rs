@@ -81,6 +81,14 @@ impl Stage {
             ["delete", name] => {
                 self.world.binding(self.bindings[name]).binding.lifecycle = Lifecycle::Deleted { at: now };
             }
+            ["relinquish", name] => {
+                self.world.binding(self.bindings[name]).binding.lifecycle =
+                    Lifecycle::Relinquished { at: now };
+            }
+            ["warn", name, ref words @ ..] => {
+                let spec = self.world.binding(self.bindings[name]).binding.spec.as_mut();
+                spec.unwrap().warnings.push(words.join(" "));
+            }
             ["delete-held", name] => {
                 let hold = HoldId(uuid::Uuid::nil());
                 let lifecycle = Lifecycle::DeletionHeld { at: now, hold };

@@ -227,6 +227,7 @@ impl World {
             vpc_id: None,
             protocol: None,
             networking: Vec::new(),
+            warnings: Vec::new(),
         };
         let binding = Binding {
             id,

@@ -1,9 +1,19 @@
 use anyhow::Result;
-use model::{binding::Lifecycle, cluster::Mode};
+use model::{
+    BindingId,
+    binding::Lifecycle,
+    cluster::{Leaving, Mode},
+    guard::Unbinding,
+    plan::Step,
+    stream::Change,
+};
 use serde_json::json;
-use store::{Error, Put, Role, Wake};
+use store::{Error, Fence, Put, Role, Wake};
 
-use crate::support::{Fixture, arn, cluster_spec, group_spec, heard, name_of, object, source, spec};
+use crate::support::{
+    Fixture, addition, arn, cluster_spec, group_spec, heard, key, name_of, object, plan, plan_id, source,
+    spec,
+};
 
 #[tokio::test]
 async fn a_write_that_expects_another_version_is_refused() -> Result<()> {
@@ -105,7 +115,7 @@ async fn nothing_is_deleted_that_is_still_used() -> Result<()> {
     assert!(matches!(group, Err(Error::Constraint(_))), "{group:?}");
     let cluster = fixture
         .store
-        .delete_cluster("test", &name_of("alpha"), None)
+        .delete_cluster("test", &name_of("alpha"), None, None)
         .await;
     assert!(matches!(cluster, Err(Error::Constraint(_))), "{cluster:?}");
 
@@ -119,7 +129,7 @@ async fn nothing_is_deleted_that_is_still_used() -> Result<()> {
         .await?;
     fixture
         .store
-        .delete_cluster("test", &name_of("alpha"), Some(1))
+        .delete_cluster("test", &name_of("alpha"), None, Some(1))
         .await?;
     assert!(fixture.store.cluster(&name_of("alpha")).await?.is_none());
     assert!(fixture.store.clusters(None, 10).await?.is_empty());
@@ -236,8 +246,89 @@ async fn a_token_is_known_by_its_hash_and_goes_with_its_cluster() -> Result<()> 
     assert_eq!(fixture.store.principal(&[8; 32]).await?, None);
     fixture
         .store
-        .delete_cluster("test", &name_of("alpha"), None)
+        .delete_cluster("test", &name_of("alpha"), None, None)
         .await?;
     assert_eq!(fixture.store.principal(&hash).await?, None);
+    Ok(())
+}
+
+/// The cluster `alpha` with one target, and the writer's word.
+async fn with_a_target(fixture: &Fixture) -> Result<(Fence, BindingId)> {
+    fixture
+        .store
+        .put_target_group("test", &name_of("web"), &group_spec("web"), None)
+        .await?;
+    fixture.upsert([source("web")]).await?;
+    let binding = fixture.binding(&arn("web")).await?.id;
+    let fence = fixture.fence().await?;
+    let step = Step::Register {
+        targets: vec![addition("10.0.0.1", &[binding])],
+    };
+    let plan = plan("web", vec![step]);
+    fixture
+        .store
+        .intend(&fence, plan_id(), &plan, &plan.steps)
+        .await?;
+    Ok((fence, binding))
+}
+
+async fn forget_the_target(fixture: &Fixture, fence: &Fence) -> Result<()> {
+    let step = Step::Forget {
+        targets: vec![key("10.0.0.1")],
+    };
+    let plan = plan("web", vec![step]);
+    fixture.store.intend(fence, plan_id(), &plan, &plan.steps).await?;
+    fixture.store.finish_bindings(fence, &arn("web")).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_cluster_with_targets_leaves_only_when_their_fate_is_chosen_and_goes_with_the_last_of_them()
+-> Result<()> {
+    for (leaving, lifecycle) in [(Leaving::Drain, "deleted"), (Leaving::Keep, "relinquished")] {
+        let fixture = Fixture::new().await?;
+        let alpha = name_of("alpha");
+        let (fence, binding) = with_a_target(&fixture).await?;
+        let hash = [7; 32];
+        fixture
+            .store
+            .add_token("test", &hash, "alpha", Role::Agent(fixture.cluster))
+            .await?;
+        let unsaid = fixture.store.delete_cluster("test", &alpha, None, None).await;
+        assert!(
+            matches!(&unsaid, Err(Error::Constraint(message)) if message.contains("targets=drain")),
+            "{unsaid:?}"
+        );
+
+        fixture
+            .store
+            .delete_cluster("test", &alpha, Some(leaving), None)
+            .await?;
+        let stored = fixture.store.binding(binding).await?.unwrap().binding;
+        let told = match stored.lifecycle {
+            Lifecycle::Deleted { .. } => "deleted",
+            Lifecycle::Relinquished { .. } => "relinquished",
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(told, lifecycle);
+        let state = fixture.store.cluster(&alpha).await?.unwrap();
+        assert_eq!(state.leaving, Some(leaving));
+        assert_eq!(
+            fixture.store.principal(&hash).await?,
+            None,
+            "its agent is nobody's"
+        );
+        let late = fixture
+            .store
+            .ingest_sources(fixture.stream, &Change::Reset(Vec::new()), &Unbinding::default())
+            .await;
+        assert!(matches!(late, Err(Error::StaleEpoch { .. })), "{late:?}");
+
+        fixture.store.finish_bindings(&fence, &arn("web")).await?;
+        assert!(fixture.store.cluster(&alpha).await?.is_some(), "a target is left");
+        forget_the_target(&fixture, &fence).await?;
+        assert!(fixture.store.cluster(&alpha).await?.is_none());
+        assert!(fixture.store.binding(binding).await?.is_none());
+    }
     Ok(())
 }

@@ -220,6 +220,7 @@ pub(crate) fn spec(group: &str, service: &str) -> BindingSpec {
         vpc_id: None,
         protocol: None,
         networking: Vec::new(),
+        warnings: Vec::new(),
     }
 }
 

@@ -121,6 +121,7 @@ impl BindingStatus {
         let lifecycle = match lifecycle {
             Lifecycle::Active => "active",
             Lifecycle::Deleted { .. } => "deleted",
+            Lifecycle::Relinquished { .. } => "relinquished",
             Lifecycle::DeletionHeld { .. } => "deletionHeld",
         };
         let ModelStatus {

@@ -6,7 +6,7 @@ use control::view::{AgentView, ClusterView};
 use jiff::Timestamp;
 use model::{
     AccountId, Name, Region,
-    cluster::{self as model_cluster, Mode, VpcId},
+    cluster::{self as model_cluster, Leaving, Mode, VpcId},
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -66,6 +66,10 @@ pub(in crate::rest) struct ClusterStatus {
     synced_at: Option<Timestamp>,
     /// Kinds that the agent says it cannot see, with the reason.
     unsynced: BTreeMap<String, String>,
+    /// It was deleted and goes with its last target: `drain` (they are deregistered) or `keep` (they stay in AWS).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, nullable = false)]
+    leaving: Option<Leaving>,
 }
 
 /// A cluster to register or change.
@@ -94,6 +98,7 @@ impl From<ClusterView> for Cluster {
                     version,
                 },
             created_at,
+            leaving,
             agent,
         } = view;
         let AgentView {
@@ -109,6 +114,7 @@ impl From<ClusterView> for Cluster {
             seen_at,
             synced_at,
             unsynced,
+            leaving,
         };
         Self {
             name,

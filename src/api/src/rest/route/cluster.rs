@@ -1,6 +1,8 @@
 use axum::{Json, extract::State, http::StatusCode, response::Response};
-use control::Control;
-use model::Name;
+use control::{Control, Write};
+use model::{Name, cluster::Leaving};
+use serde::Deserialize;
+use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{Answer, PageParams, WriteParams, put_status, versioned};
@@ -20,6 +22,19 @@ pub(in crate::rest) fn routes() -> OpenApiRouter<Control> {
         .routes(routes!(list))
         .routes(routes!(get, put, delete))
         .routes(routes!(issue_token))
+}
+
+/// How a cluster is taken away.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct DeleteParams {
+    /// What becomes of its targets: `drain` (deregister them) or `keep` (leave them in AWS as nobody's).
+    #[param(value_type = Option<String>, pattern = "^(drain|keep)$")]
+    targets: Option<Leaving>,
+    /// Answer what would be, and change nothing.
+    #[serde(default)]
+    dry_run: bool,
 }
 
 /// List clusters.
@@ -90,14 +105,15 @@ async fn put(
     Ok(versioned(put_status(written.created), cluster.version, &cluster))
 }
 
-/// Remove a cluster's registration.
+/// Take a cluster away.
 ///
-/// Refused while targets are registered for it. AWS is not touched.
+/// While it has bindings, `targets` must say what becomes of their targets. The cluster is shown until the last of them
+/// is gone; its agent is refused from now on.
 #[utoipa::path(
     delete, path = "/v1/clusters/{cluster}", operation_id = "deleteCluster", tag = "clusters",
     params(
         ("cluster" = String, Path, description = "The cluster's name"),
-        WriteParams,
+        DeleteParams,
         ("If-Match" = Option<String>, Header, description = "The version that the caller has seen"),
     ),
     responses(
@@ -109,12 +125,16 @@ async fn delete(
     State(control): State<Control>,
     Caller(principal): Caller,
     Path(name): Path<Name>,
-    Query(params): Query<WriteParams>,
+    Query(params): Query<DeleteParams>,
     IfMatch(expected): IfMatch,
 ) -> Answer<Json<Cluster>> {
-    let write = params.expecting(expected);
+    let DeleteParams { targets, dry_run } = params;
+    let write = Write { expected, dry_run };
     Ok(Json(
-        control.delete_cluster(&principal, &name, write).await?.into(),
+        control
+            .delete_cluster(&principal, &name, targets, write)
+            .await?
+            .into(),
     ))
 }
 
