@@ -11,6 +11,7 @@ use model::{
     Target, TargetGroupArn, TargetKey,
     condition::Problem,
     plan::{Plan, Step, Subtraction},
+    sabotage,
 };
 use store::Outcome;
 
@@ -78,7 +79,8 @@ impl Context {
         }
         // One commit makes all of it durable; then the calls go out side by side.
         let first: Vec<_> = records.into_iter().chain(independent.iter().cloned()).collect();
-        if !first.is_empty() {
+        let late = sabotage::is_on("S23");
+        if !first.is_empty() && !late {
             self.store.intend(&self.fence, id, plan, &first).await?;
         }
         let calls = independent
@@ -86,6 +88,9 @@ impl Context {
             .zip(granted)
             .map(|(step, permit)| self.call(arn, step, permit));
         let outcomes = futures::future::join_all(calls).await;
+        if !first.is_empty() && late {
+            self.store.intend(&self.fence, id, plan, &first).await?;
+        }
         let mut failure = None;
         for (outcomes, problem) in outcomes {
             self.store
@@ -144,6 +149,7 @@ impl Context {
                     tracing::warn!(target_group = %arn, targets = targets.len(), %failure, "AWS did not acknowledge a write");
                     let outcome = match failure.certainty {
                         aws::Certainty::NotApplied => Outcome::Failed,
+                        aws::Certainty::Ambiguous if sabotage::is_on("faults") => Outcome::Failed,
                         aws::Certainty::Ambiguous => Outcome::Ambiguous,
                     };
                     problem.get_or_insert_with(|| failure.problem());

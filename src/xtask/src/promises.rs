@@ -12,7 +12,7 @@ struct Promise {
 }
 
 /// Every promise whose protection has a switch (`model::sabotage`).
-const PROMISES: [Promise; 10] = [
+const PROMISES: [Promise; 12] = [
     planner("S1"),
     planner("S3"),
     planner("S7"),
@@ -34,6 +34,15 @@ const PROMISES: [Promise; 10] = [
     Promise {
         name: "S19",
         tests: &["--package", "api", "--test", "suite"],
+    },
+    Promise {
+        name: "S23",
+        tests: &["--package", "reconcile", "--test", "reconcile", "crashes"],
+    },
+    // No number of its own: that an answer which does not say what happened is taken as one.
+    Promise {
+        name: "faults",
+        tests: &["--package", "reconcile", "--test", "reconcile", "faults"],
     },
 ];
 

@@ -1,0 +1,7 @@
+//! The real loops with a real Postgres and AWS's wire protocol: whatever goes wrong with a call, and whenever the loops
+//! are killed.
+#![expect(clippy::unwrap_used, reason = "a test ends at its first surprise")]
+
+mod crashes;
+mod faults;
+mod world;
