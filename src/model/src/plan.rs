@@ -204,7 +204,12 @@ impl HoldReason {
         }
     }
 
-    /// Whether an operator may release it.
+    /// Whether it is listed with those that an operator must decide about.
+    pub fn is_listed(self) -> bool {
+        self.is_releasable() || self == Self::Restored
+    }
+
+    /// Whether an operator may release it by itself.
     pub fn is_releasable(self) -> bool {
         matches!(
             self,

@@ -24,7 +24,7 @@ pub use input::{Input, Seen};
 use model::{
     BindingId, Observed, TargetKey,
     ledger::{Ground, LedgerTarget},
-    plan::{Observe, Plan, Step, Subtraction},
+    plan::{HoldReason, Observe, Plan, Step, Subtraction},
     sabotage,
 };
 
@@ -74,6 +74,13 @@ pub fn plan(input: &Input) -> Plan {
     // Only what the ledger lists is ours (S7): the guard sees nothing else.
     if sabotage::is_on("S7") {
         removals.guarded.extend(foreign(input, &sight, &demands));
+    }
+
+    if input.restored {
+        // What AWS has beyond a ledger that went back in time may be ours: shown, so that somebody can tell.
+        for Subtraction { target, .. } in foreign(input, &sight, &demands) {
+            holds.removal(HoldReason::Restored, &target.key, &[], None);
+        }
     }
 
     let any_of_ours = !input.ledger.is_empty() || !input.bindings.is_empty();
@@ -129,7 +136,7 @@ pub fn plan(input: &Input) -> Plan {
     plan
 }
 
-/// Targets that somebody else registered and that no binding wants: shown, never touched.
+/// Targets that the ledger does not list and that no binding wants: never touched.
 fn foreign<'a>(
     input: &'a Input,
     sight: &'a Sight<'a>,

@@ -7,7 +7,7 @@ use std::{
 };
 
 use aws::{Aws, ShardClient};
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use model::Shard;
 use runtime::{Clock, Kind, Tasks};
 use store::{Fence, Lease, Store, Wake, Wakes};
@@ -43,6 +43,8 @@ struct Inner {
 
 struct Worker {
     fence: Fence,
+    /// Until when the database said last that the lease lasts.
+    promised: Timestamp,
     deadline: watch::Sender<Instant>,
     signals: mpsc::Sender<Signal>,
     stop: CancellationToken,
@@ -133,6 +135,16 @@ impl Engine {
                 return;
             }
         };
+        if self.forgot(&leases) {
+            tracing::warn!(
+                "the database forgot a lease: it went back in time, and removals wait until each shard is released"
+            );
+            if let Err(error) = self.inner.store.went_back().await {
+                // Nobody works by the new leases, which run out.
+                tracing::warn!(error = %Chain(&error), "the shards could not be marked as restored");
+                return;
+            }
+        }
         let mut workers = self.workers();
         let held: Vec<&Shard> = leases.iter().map(|lease| &lease.shard).collect();
         workers.retain(|shard, worker| {
@@ -146,8 +158,9 @@ impl Engine {
             self.inner.database.set(lease.now);
             let left = Duration::try_from(lease.deadline.duration_since(lease.now)).unwrap_or_default();
             let deadline = asked + left;
-            match workers.get(&lease.shard) {
+            match workers.get_mut(&lease.shard) {
                 Some(worker) if worker.fence.epoch == lease.epoch => {
+                    worker.promised = lease.deadline;
                     worker.deadline.send_replace(deadline);
                 }
                 former => {
@@ -163,6 +176,17 @@ impl Engine {
             .metrics
             .shards
             .set(i64::try_from(workers.len()).unwrap_or(i64::MAX));
+    }
+
+    /// Whether a lease changed hands before the time that it was promised to us for: only a database that has forgotten
+    /// the promise does that.
+    fn forgot(&self, leases: &[Lease]) -> bool {
+        let workers = self.workers();
+        leases.iter().any(|lease| {
+            workers.get(&lease.shard).is_some_and(|worker| {
+                worker.fence.epoch != lease.epoch && lease.former_deadline < Some(worker.promised)
+            })
+        })
     }
 
     fn start(&self, lease: &Lease, deadline: Instant, tasks: &Tasks) -> Worker {
@@ -207,6 +231,7 @@ impl Engine {
         });
         Worker {
             fence: lease.fence(),
+            promised: lease.deadline,
             deadline: sender,
             signals,
             stop,

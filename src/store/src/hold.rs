@@ -158,6 +158,13 @@ impl Store {
                     )),
                 });
             };
+            let Hold { reason, .. } = Row::new("holds", &id).json("body", row.body.clone())?;
+            if !reason.is_releasable() {
+                return Err(Error::Constraint(format!(
+                    "hold {id} cannot be released by itself; it ends by {}",
+                    reason.release()
+                )));
+            }
             audit::append(tx, actor, "hold.release", &id.to_string(), Some(row.body), None).await?;
             if let Some(cluster) = row.cluster_id.map(ClusterId) {
                 release_bindings(tx, cluster, id).await?;
@@ -168,7 +175,7 @@ impl Store {
         self.hold(id).await?.ok_or_else(|| Error::not_found("hold", id))
     }
 
-    /// Stores the holds of a plan that an operator may release, and ends those that are no longer among them. A hold that
+    /// Stores the holds of a plan that are listed for an operator, and ends those that are no longer among them. A hold that
     /// shrinks stays the same; one that grows is another, so that nobody releases what they have not seen.
     pub async fn sync_holds(
         &self,
@@ -230,7 +237,7 @@ fn by_reason(holds: &[Hold]) -> Vec<Hold> {
     let mut kept: Vec<Hold> = Vec::new();
     for hold in holds
         .iter()
-        .filter(|hold| hold.reason.is_releasable() && hold.reason != HoldReason::MassUnbinding)
+        .filter(|hold| hold.reason.is_listed() && hold.reason != HoldReason::MassUnbinding)
     {
         let Some(one) = kept.iter_mut().find(|one| one.reason == hold.reason) else {
             kept.push(hold.clone());

@@ -1,16 +1,23 @@
 //! Is this the database that we knew?
 //!
 //! A database that went back in time has forgotten registrations, removals and deletions; removing anything by what it
-//! still says could remove what is needed. Two signs are looked for, and either marks every shard as restored, which
+//! still says could remove what is needed. Three signs are looked for, and each marks every shard as restored, which
 //! holds all removals until an operator releases the shard:
 //!
 //! - [`Store::check_identity`], when a server starts: the system identifier (another `initdb`, as after restoring a dump)
 //!   or the timeline (point-in-time recovery, or the promotion of a standby, which may lack the last commits) is not what
 //!   it was.
-//! - [`Store::open_stream`], when an agent connects: it was given an epoch that the database does not know. This alone
-//!   tells when the data directory was replaced by an older copy of itself, which has the same identifier and timeline.
+//! - [`Store::open_stream`], when an agent connects: it was given an epoch that the database does not know.
+//! - [`Store::lease`]'s caller, when it renews: the deadline that it was promised is later than the one that the database
+//!   knows; [`Store::went_back`] is told then.
+//!
+//! The last two tell when the data directory was replaced by an older copy of itself, which has the same identifier and
+//! timeline. A copy that is younger than the last connect of every agent, put back while no server ran, looks like the
+//! database that we knew.
 
-use crate::{Op, Result, Store, database::transaction, lease};
+use model::ClusterId;
+
+use crate::{Op, Result, Store, database::transaction, lease, wake};
 
 /// What became of the database since a server last started on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +60,22 @@ impl Store {
                 lease::mark_restored(tx).await?;
             }
             Ok(identity)
+        })
+        .await
+    }
+
+    /// What was committed is not there any more: every shard is marked, and every stream must state everything anew,
+    /// since its patches are relative to what is forgotten.
+    pub async fn went_back(&self) -> Result<()> {
+        transaction!(self, Op::Health, |tx| {
+            lease::mark_restored(tx).await?;
+            let clusters = sqlx::query_scalar!("update clusters set epoch = epoch + 1 returning id")
+                .fetch_all(&mut *tx)
+                .await?;
+            for cluster in clusters {
+                wake::cluster(tx, ClusterId(cluster)).await?;
+            }
+            Ok(())
         })
         .await
     }

@@ -198,6 +198,23 @@ async fn a_hold_that_shrinks_stays_and_one_that_grows_is_another() -> Result<()>
 }
 
 #[tokio::test]
+async fn what_a_restored_database_keeps_is_listed_and_released_with_its_shard_alone() -> Result<()> {
+    let fixture = Fixture::new().await?;
+    let fence = fixture.fence().await?;
+    let holds = [hold(HoldReason::Restored, &["10.0.0.1"])];
+    fixture.store.sync_holds(&fence, &arn("web"), &holds).await?;
+    let listed = fixture.store.holds(&HoldFilter::default(), None, 10).await?;
+    assert_eq!(listed[0].hold, holds[0]);
+    let refused = fixture.store.release_hold("operator", listed[0].id).await;
+    assert!(
+        matches!(&refused, Err(Error::Constraint(why)) if why.contains("shard")),
+        "{refused:?}"
+    );
+    assert_eq!(fixture.store.hold(listed[0].id).await?.unwrap().ended_at, None);
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_released_hold_tells_which_targets_may_go() -> Result<()> {
     let mut fixture = Fixture::new().await?;
     let fence = fixture.fence().await?;

@@ -122,6 +122,26 @@ async fn another_timeline_of_postgres_holds_every_shard() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_database_that_went_back_holds_every_shard_and_hears_every_agent_anew() -> Result<()> {
+    let fixture = Fixture::new().await?;
+    fixture.store.went_back().await?;
+    assert_eq!(fixture.store.counts().await?.restored_shards, 1);
+    let heard = fixture.store.touch(fixture.stream).await;
+    assert!(matches!(heard, Err(Error::StaleEpoch { .. })), "{heard:?}");
+    let opened = fixture
+        .store
+        .open_stream(
+            fixture.cluster,
+            "agent-0",
+            fixture.stream.epoch,
+            "kube-system-uid",
+        )
+        .await?;
+    assert!(opened.epoch > fixture.stream.epoch);
+    Ok(())
+}
+
+#[tokio::test]
 async fn what_an_agent_cannot_see_is_told_until_it_sees_it_again() -> Result<()> {
     let fixture = Fixture::new().await?;
     let Stream { cluster, .. } = fixture.stream;
