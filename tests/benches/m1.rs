@@ -74,7 +74,7 @@ impl World {
         }
         elbow::apply(&plane, "bench", &manifest).unwrap();
         let agent = installation
-            .agent("bench", "agent-1", &token, &plane, &[&server])
+            .agent("bench", "agent-1", &token, &plane, &[&server], &[])
             .await
             .unwrap();
         let client = plane.client().await.unwrap();

@@ -3,11 +3,16 @@
 //! Tests of one crate live in that crate, as low on the ladder as the property allows; here is what needs several of
 //! them at once, as built programs.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use aws_config::{BehaviorVersion, Region};
 use aws_credential_types::Credentials;
 use aws_sdk_elasticloadbalancingv2::Client;
+use awssim::{Drift, Entry, JournalFilter, TargetSpec};
+use sandbox::{Progress, Wait, demo::Sandbox};
 
 /// Whether the tools of this test are there. Where everything is required, a missing one is a failure.
 ///
@@ -62,6 +67,176 @@ pub async fn target_health(client: &Client, arn: &str) -> BTreeMap<String, Strin
                 target.port().unwrap_or_default()
             );
             (key, state.map_or("", |state| state.as_str()).to_owned())
+        })
+        .collect()
+}
+
+/// A number that somebody gave by this variable.
+///
+/// # Panics
+/// When it is no number.
+pub fn number(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    Some(
+        text.parse()
+            .unwrap_or_else(|_| panic!("{variable} must be a number, not `{text}`")),
+    )
+}
+
+/// What AWS is held against: the pods that kubectl shows, since a moment of AWS's journal. Elbow is not asked.
+pub struct Witness {
+    /// Address → UID.
+    pods: BTreeMap<String, String>,
+    since: u64,
+}
+
+/// How long anything may take.
+const LIMIT: Duration = Duration::from_mins(2);
+
+/// Every call of Elbow that changes AWS.
+pub const MUTATING: [&str; 2] = ["RegisterTargets", "DeregisterTargets"];
+
+impl Witness {
+    /// Looks at the pods that are there and not on their way out.
+    ///
+    /// # Panics
+    /// When kubectl fails.
+    pub fn look(sandbox: &Sandbox) -> Self {
+        Self {
+            since: sandbox.aws().journal(&JournalFilter::default()).next,
+            pods: pods(sandbox),
+        }
+    }
+
+    /// The calls since then that changed AWS, in order.
+    pub fn calls(&self, sandbox: &Sandbox) -> Vec<Entry> {
+        let filter = JournalFilter {
+            since: self.since,
+            ..JournalFilter::default()
+        };
+        let entries = sandbox.aws().journal(&filter).entries.into_iter();
+        entries
+            .filter(|entry| !entry.action.starts_with("Describe"))
+            .collect()
+    }
+
+    /// Waits until there is one.
+    ///
+    /// # Panics
+    /// When none comes.
+    pub async fn called(&self, sandbox: &Sandbox) {
+        let mut since = self.since;
+        while self.calls(sandbox).is_empty() {
+            let filter = JournalFilter {
+                since,
+                ..JournalFilter::default()
+            };
+            let page = sandbox.aws().wait_journal(&filter, LIMIT).await;
+            assert!(!page.entries.is_empty(), "AWS is not called");
+            since = page.next;
+        }
+    }
+
+    /// Demands that no pod that was there all the time was removed, and nothing but targets touched.
+    ///
+    /// # Panics
+    /// When one was.
+    pub fn judge(&self, sandbox: &Sandbox) {
+        let now = pods(sandbox);
+        for entry in self.calls(sandbox) {
+            assert!(
+                MUTATING.contains(&entry.action.as_str()),
+                "nobody wanted {entry:?}"
+            );
+            if entry.action != "DeregisterTargets" {
+                continue;
+            }
+            for target in targets(&entry) {
+                let stayed = self
+                    .pods
+                    .get(target)
+                    .is_some_and(|uid| now.get(target) == Some(uid));
+                assert!(!stayed, "{target} was removed while its pod stood: {entry:?}");
+                assert_ne!(target, FOREIGN, "the foreign target was removed: {entry:?}");
+            }
+        }
+    }
+}
+
+/// The targets that a call names.
+pub fn targets(entry: &Entry) -> impl Iterator<Item = &str> {
+    let ids = (1..).map(|index| entry.param(&format!("Targets.member.{index}.Id")));
+    ids.take_while(Option::is_some).flatten()
+}
+
+/// A target of somebody else, once [`add_foreign`] has been called.
+pub const FOREIGN: &str = "192.168.63.250";
+
+/// Registers a target behind Elbow's back.
+///
+/// # Panics
+/// When there is no such group.
+pub fn add_foreign(sandbox: &Sandbox) {
+    let foreign = TargetSpec {
+        id: FOREIGN.to_owned(),
+        port: Some(80),
+        zone: None,
+    };
+    let drift = Drift::AddTargets {
+        target_group_arn: sandbox.tutorial.target_group.clone(),
+        targets: vec![foreign],
+    };
+    sandbox
+        .aws()
+        .drift(&drift)
+        .expect("the tutorial's group is there");
+}
+
+/// Waits until AWS has exactly the pods that kubectl shows, `count` of them, and the foreign target.
+///
+/// # Panics
+/// When that does not come about.
+pub async fn agrees(sandbox: &Sandbox, count: usize) {
+    let what = format!("AWS having the {count} pods and the foreign target");
+    sandbox::wait_until(LIMIT, &what, &Progress::silent(), async || {
+        let mut wanted: BTreeSet<_> = pods(sandbox).into_keys().collect();
+        let pods = wanted.len();
+        wanted.insert(FOREIGN.to_owned());
+        let all = sandbox
+            .aws()
+            .targets(&sandbox.tutorial.target_group)
+            .map_err(|error| Wait::Never(sandbox::Error::Aws(error.to_string())))?;
+        let registered = all.into_iter().filter(|target| target.deregistered.is_none());
+        let registered: BTreeSet<_> = registered.map(|target| target.id).collect();
+        if pods == count && registered == wanted {
+            Ok(())
+        } else {
+            Err(Wait::not_yet(format!(
+                "AWS has {registered:?}, wanted are {wanted:?}"
+            )))
+        }
+    })
+    .await
+    .unwrap_or_else(|error| panic!("{error}"));
+}
+
+/// The pods of the tutorial that have an address and are not on their way out: address → UID.
+///
+/// # Panics
+/// When kubectl fails.
+pub fn pods(sandbox: &Sandbox) -> BTreeMap<String, String> {
+    let said = sandbox
+        .plane
+        .kubectl(["get", "pods", "-l", "app=nginx", "-o", "json"])
+        .expect("kubectl runs");
+    assert!(said.status.success(), "kubectl: {}", said.stderr);
+    let list: serde_json::Value = serde_json::from_str(&said.stdout).expect("kubectl writes JSON");
+    let pods = list["items"].as_array().expect("a list").iter();
+    let alive = pods.filter(|pod| pod["metadata"]["deletionTimestamp"].is_null());
+    alive
+        .filter_map(|pod| {
+            let address = pod["status"]["podIP"].as_str()?;
+            Some((address.to_owned(), pod["metadata"]["uid"].as_str()?.to_owned()))
         })
         .collect()
 }

@@ -97,7 +97,7 @@ impl Sandbox {
             .declare_target_group("test-tg-ip", &tutorial.target_group, &[CLUSTER])
             .await?;
         let agent = installation
-            .agent(CLUSTER, "agent-1", &token, &plane, &[&server])
+            .agent(CLUSTER, "agent-1", &token, &plane, &[&server], &[])
             .await?;
         Ok(Self {
             postgres,
@@ -112,10 +112,22 @@ impl Sandbox {
         })
     }
 
-    /// Starts another replica of the agent, which knows these servers.
-    pub async fn another_agent(&self, instance: &str, servers: &[&Server]) -> Result<Process> {
+    /// Starts another replica of the agent, which knows these servers, with further options.
+    pub async fn another_agent(
+        &self,
+        instance: &str,
+        servers: &[&Server],
+        options: &[(&str, &str)],
+    ) -> Result<Process> {
         self.installation
-            .agent(CLUSTER, instance, &self.agent_token, &self.plane, servers)
+            .agent(
+                CLUSTER,
+                instance,
+                &self.agent_token,
+                &self.plane,
+                servers,
+                options,
+            )
             .await
     }
 

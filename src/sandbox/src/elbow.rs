@@ -93,6 +93,11 @@ impl Installation {
         })
     }
 
+    /// The URL of the database that all replicas share.
+    pub fn database(&self) -> &str {
+        &self.database
+    }
+
     /// The administrator's token.
     pub fn admin_token(&self) -> &SecretString {
         &self.admin_token
@@ -132,10 +137,7 @@ impl Installation {
         .env("ELBOW_DATABASE_URL", &self.database)
         .env("AWS_ACCESS_KEY_ID", crate::fixture::ACCESS_KEY)
         .env("AWS_SECRET_ACCESS_KEY", "sandbox");
-        let program = options
-            .iter()
-            .fold(program, |program, (name, value)| program.arguments([name, value]));
-        let mut process = program.start()?;
+        let mut process = with_options(program, options).start()?;
         let admin = format!("http://127.0.0.1:{admin}");
         process
             .wait_http(&format!("{admin}/readyz"), START, &self.progress)
@@ -158,7 +160,7 @@ impl Installation {
         })
     }
 
-    /// Starts the agent of a registered cluster under the rights of the shipped manifests.
+    /// Starts the agent of a registered cluster under the rights of the shipped manifests, with further options.
     pub async fn agent(
         &self,
         cluster: &str,
@@ -166,6 +168,7 @@ impl Installation {
         token: &SecretString,
         plane: &ControlPlane,
         servers: &[&Server],
+        options: &[(&str, &str)],
     ) -> Result<Process> {
         let kubeconfig = plane
             .kubeconfig_for_service_account("elbow-system", "elbow-agent")
@@ -174,7 +177,7 @@ impl Installation {
         write(&token_file, token.expose_secret())?;
         let urls: Vec<_> = servers.iter().map(|server| server.agents.as_str()).collect();
         let admin = free_port();
-        let mut process = Program::new(
+        let program = Program::new(
             instance,
             self.programs.join("elbow-agent"),
             self.file(&format!("{instance}.log")),
@@ -199,8 +202,8 @@ impl Installation {
             &format!("127.0.0.1:{admin}"),
             "--log-format",
             "text",
-        ])
-        .start()?;
+        ]);
+        let mut process = with_options(program, options).start()?;
         process
             .wait_http(&format!("http://127.0.0.1:{admin}/livez"), START, &self.progress)
             .await?;
@@ -272,6 +275,12 @@ impl Server {
         )
         .await
     }
+}
+
+fn with_options(program: Program, options: &[(&str, &str)]) -> Program {
+    options
+        .iter()
+        .fold(program, |program, (name, value)| program.arguments([name, value]))
 }
 
 /// Applies the shipped CRD and the agent's rights.

@@ -6,7 +6,7 @@ mod server;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tokio_postgres::NoTls;
+use tokio_postgres::{NoTls, SimpleQueryMessage};
 
 use crate::{Error, Progress, Result, Scratch};
 
@@ -185,6 +185,11 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
 
 /// Runs SQL statements in the database of this URL.
 pub async fn execute(url: &str, statements: &str) -> Result<()> {
+    query(url, statements).await.map(drop)
+}
+
+/// The same, and answers the rows that they return, as text.
+pub async fn query(url: &str, statements: &str) -> Result<Vec<Vec<Option<String>>>> {
     let refused = |statement: &str| {
         let statement = statement.to_owned();
         move |source| Error::Postgres { statement, source }
@@ -193,10 +198,21 @@ pub async fn execute(url: &str, statements: &str) -> Result<()> {
         .await
         .map_err(refused("connect"))?;
     let work = async {
-        let done = client.batch_execute(statements).await;
+        let done = client.simple_query(statements).await;
         drop(client); // ends the connection, which is the other half of this join
         done
     };
     let (done, _) = tokio::join!(work, connection);
-    done.map_err(refused(statements))
+    let rows = done
+        .map_err(refused(statements))?
+        .into_iter()
+        .filter_map(|message| match message {
+            SimpleQueryMessage::Row(row) => Some(
+                (0..row.len())
+                    .map(|column| row.get(column).map(ToOwned::to_owned))
+                    .collect(),
+            ),
+            _ => None,
+        });
+    Ok(rows.collect())
 }
