@@ -16,6 +16,7 @@ mod machine;
 mod postgres;
 mod promises;
 mod python;
+mod soak;
 mod test;
 
 use clap::Parser;
@@ -53,6 +54,11 @@ enum Chore {
         /// The promise, for example `S3`; all of them without it
         promise: Option<String>,
     },
+    /// Run the tests that count histories or kills at their full size, for hours
+    Soak {
+        /// Which of them, for example `kills`; all of them without it
+        name: Option<String>,
+    },
     /// Build the Kubernetes control plane that the demo and the tests start
     Kubernetes,
 }
@@ -65,6 +71,7 @@ fn main() -> anyhow::Result<()> {
         Chore::Gen { check } => generate::run(check),
         Chore::Bench { name } => bench::run(&name),
         Chore::Sabotage { promise } => promises::run(promise.as_deref()),
+        Chore::Soak { name } => soak::run(name.as_deref()),
         Chore::Kubernetes => {
             println!("{}", control_plane::provide()?.display());
             Ok(())
