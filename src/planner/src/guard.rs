@@ -150,11 +150,13 @@ impl Guard<'_> {
         holds: &mut Holds,
         alarm: &mut Alarm,
     ) {
-        // An absent endpoint is more surely of no use than one that is not ready.
+        // An absent endpoint is more surely of no use than one that is not ready. What is confirmed goes first: after it,
+        // what is not may be the last.
         candidates.sort_by_key(|candidate| {
             let key = candidate.row.key();
             (
                 candidate.ground == Ground::NotReady,
+                !self.is_confirmed(candidate.row),
                 !self.sight.is_unhealthy(key),
                 key.clone(),
             )
