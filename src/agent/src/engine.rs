@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use kube::Client;
 use model::{
     fact::{Evidence, ObjectName, PodRef},
+    node::NodeRef,
     stream::{Confirm, Statement},
 };
 use runtime::{Tasks, admin::Readiness};
@@ -56,6 +57,8 @@ pub enum Finding {
         key: EndpointKey,
         evidence: Evidence,
     },
+    /// The node's end is proven.
+    NodeGone(NodeRef),
     Confirmed {
         epoch: u64,
         confirm: Confirm,
@@ -100,6 +103,9 @@ pub async fn run(mut channels: Channels, hands: Hands, metrics: Metrics, readine
     loop {
         for request in index.take_proofs() {
             hands.prover.prove(request);
+        }
+        for node in index.take_node_proofs() {
+            hands.prover.prove_node(node);
         }
         let waiting = open.is_some() && index.has_next();
         let (out, deadline) = match &open {
@@ -177,6 +183,7 @@ fn note(finding: Finding, index: &mut Index, open: Option<&mut Open>) {
             key,
             evidence,
         } => index.proven(&service, &key, evidence),
+        Finding::NodeGone(node) => index.node_is_gone(node),
         Finding::Confirmed { epoch, confirm } => index.confirm(epoch, confirm),
         Finding::WrittenBack { epoch, id, error } => {
             if let Some(open) = open.filter(|open| open.link.epoch == epoch) {
@@ -225,18 +232,19 @@ fn serve(epoch: u64, message: Message, index: &mut Index, hands: &Hands) -> Resu
     match message {
         // The stream deals with these itself.
         Message::Welcome(_) | Message::GoAway(_) => {}
-        Message::Subscribe(v1::Subscribe { services }) => {
+        Message::Subscribe(v1::Subscribe { services, nodes }) => {
             let services = services
                 .into_iter()
                 .map(ObjectName::try_from)
                 .collect::<Result<BTreeSet<_>, _>>()?;
-            index.subscribe(services);
+            index.subscribe(services, nodes);
         }
         Message::Ack(v1::Ack { revision }) => index.acknowledged(revision),
         Message::Resync(v1::Resync { reason, scope }) => {
             let scope = match scope {
                 Some(v1::resync::Scope::Service(service)) => Resync::Service(service.try_into()?),
                 Some(v1::resync::Scope::Sources(v1::AllSources {})) => Resync::Sources,
+                Some(v1::resync::Scope::Nodes(v1::AllNodes {})) => Resync::Nodes,
                 None => return Ok(()),
             };
             tracing::info!(reason, ?scope, "the server asks to be told again");
@@ -247,6 +255,7 @@ fn serve(epoch: u64, message: Message, index: &mut Index, hands: &Hands) -> Resu
             namespace,
             service,
             pods,
+            nodes,
         }) => {
             let service = v1::ServiceName {
                 namespace,
@@ -254,10 +263,15 @@ fn serve(epoch: u64, message: Message, index: &mut Index, hands: &Hands) -> Resu
             }
             .try_into()?;
             let pods = pods.into_iter().map(PodRef::try_from).collect::<Result<_, _>>()?;
+            let nodes = nodes
+                .into_iter()
+                .map(NodeRef::try_from)
+                .collect::<Result<_, _>>()?;
             let relist = Relist {
                 id: relist_id,
                 service,
                 pods,
+                nodes,
             };
             relist::spawn(
                 relist,

@@ -3,12 +3,13 @@
 use std::{borrow::Cow, collections::BTreeMap, fmt, net::IpAddr};
 
 use k8s_openapi::{
-    NamespaceResourceScope,
+    ClusterResourceScope, NamespaceResourceScope,
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
 };
 use kube::Resource;
 use model::{
     fact::{AddressFamily, ObjectName, ObjectVersion, PodRef, Protocol, ServicePort, SlicePort},
+    node::{NodeReady, Taint},
     stream::Source,
 };
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
@@ -29,16 +30,13 @@ pub struct Unreadable {
 
 /// A kind that the agent watches.
 pub trait Watched:
-    Resource<DynamicType = (), Scope = NamespaceResourceScope>
-    + Clone
-    + fmt::Debug
-    + DeserializeOwned
-    + Send
-    + Sync
-    + 'static
+    Resource<DynamicType = ()> + Clone + fmt::Debug + DeserializeOwned + Send + Sync + 'static
 {
     type Fact: Object;
     const KIND: Kind;
+
+    /// What tells the object apart from others of its kind.
+    fn key(meta: &ObjectMeta) -> <Self::Fact as Object>::Key;
 
     /// In the model's terms.
     fn fact(self) -> Result<Self::Fact, Unreadable>;
@@ -47,10 +45,10 @@ pub trait Watched:
 }
 
 macro_rules! kind {
-    ($type:ident, $group:literal, $version:literal, $plural:literal) => {
+    ($type:ident, $group:literal, $version:literal, $plural:literal, $scope:ty) => {
         impl Resource for $type {
             type DynamicType = ();
-            type Scope = NamespaceResourceScope;
+            type Scope = $scope;
 
             fn kind((): &()) -> Cow<'_, str> {
                 stringify!($type).into()
@@ -76,24 +74,42 @@ macro_rules! kind {
 
 /// What is read of `metadata`; managedFields alone are most of a small object.
 #[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Meta {
+#[serde(
+    rename_all = "camelCase",
+    default,
+    bound(deserialize = "L: Default + Deserialize<'de>")
+)]
+struct Meta<L> {
     name: Option<String>,
     namespace: Option<String>,
     uid: Option<String>,
     resource_version: Option<String>,
     generation: Option<i64>,
     deletion_timestamp: Option<Time>,
-    labels: ServiceLabel,
+    labels: L,
 }
 
+type Labels = BTreeMap<String, String>;
+
+/// All that is read of the labels where not all are.
 #[derive(Default, Deserialize)]
 struct ServiceLabel {
     #[serde(rename = "kubernetes.io/service-name")]
     service: Option<String>,
 }
 
-fn slim<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {
+impl From<ServiceLabel> for Labels {
+    fn from(label: ServiceLabel) -> Self {
+        let service = label.service.map(|service| (SERVICE_NAME.to_owned(), service));
+        service.into_iter().collect()
+    }
+}
+
+fn slim<'de, L, D>(deserializer: D) -> Result<ObjectMeta, D::Error>
+where
+    L: Default + Deserialize<'de> + Into<Labels>,
+    D: Deserializer<'de>,
+{
     let Meta {
         name,
         namespace,
@@ -102,7 +118,7 @@ fn slim<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Err
         generation,
         deletion_timestamp,
         labels,
-    } = Meta::deserialize(deserializer)?;
+    } = Meta::<L>::deserialize(deserializer)?;
     Ok(ObjectMeta {
         name,
         namespace,
@@ -110,33 +126,28 @@ fn slim<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Err
         resource_version,
         generation,
         deletion_timestamp,
-        labels: labels
-            .service
-            .map(|service| BTreeMap::from([(SERVICE_NAME.to_owned(), service)])),
+        labels: Some(labels.into()),
         ..ObjectMeta::default()
     })
 }
 
-/// The name and the state of an object.
-pub fn identity(meta: &ObjectMeta) -> Result<(ObjectName, ObjectVersion), Unreadable> {
+/// Which state of which object it is.
+pub fn version(meta: &ObjectMeta) -> Result<ObjectVersion, Unreadable> {
     let uid = meta.uid.as_deref().unwrap_or_default();
     let resource_version = meta.resource_version.as_deref().unwrap_or_default();
-    Ok((
-        object_name(meta),
-        ObjectVersion {
-            uid: uid.parse().map_err(|_| Unreadable {
-                field: "metadata.uid",
-                given: uid.to_owned(),
-            })?,
-            resource_version: resource_version.parse().map_err(|_| Unreadable {
-                field: "metadata.resourceVersion",
-                given: resource_version.to_owned(),
-            })?,
-        },
-    ))
+    Ok(ObjectVersion {
+        uid: uid.parse().map_err(|_| Unreadable {
+            field: "metadata.uid",
+            given: uid.to_owned(),
+        })?,
+        resource_version: resource_version.parse().map_err(|_| Unreadable {
+            field: "metadata.resourceVersion",
+            given: resource_version.to_owned(),
+        })?,
+    })
 }
 
-pub fn object_name(meta: &ObjectMeta) -> ObjectName {
+fn object_name(meta: &ObjectMeta) -> ObjectName {
     ObjectName::new(
         meta.namespace.clone().unwrap_or_default(),
         meta.name.clone().unwrap_or_default(),
@@ -168,7 +179,7 @@ fn protocol(text: Option<&str>) -> Result<Protocol, Unreadable> {
 
 #[derive(Clone, Debug, Deserialize)]
 pub struct TargetGroupBinding {
-    #[serde(deserialize_with = "slim")]
+    #[serde(deserialize_with = "slim::<ServiceLabel, _>")]
     metadata: ObjectMeta,
     #[serde(default)]
     spec: Value,
@@ -178,16 +189,21 @@ kind!(
     TargetGroupBinding,
     "elbv2.k8s.aws",
     "v1beta1",
-    "targetgroupbindings"
+    "targetgroupbindings",
+    NamespaceResourceScope
 );
 
 impl Watched for TargetGroupBinding {
     type Fact = Source;
     const KIND: Kind = Kind::TargetGroupBinding;
 
+    fn key(meta: &ObjectMeta) -> ObjectName {
+        object_name(meta)
+    }
+
     fn fact(self) -> Result<Source, Unreadable> {
         let Self { metadata, spec } = self;
-        let (object, version) = identity(&metadata)?;
+        let (object, version) = (object_name(&metadata), version(&metadata)?);
         let spec = match spec {
             Value::Null => Value::Object(serde_json::Map::new()),
             spec @ Value::Object(_) => spec,
@@ -216,7 +232,7 @@ impl Watched for TargetGroupBinding {
 
 #[derive(Clone, Debug, Deserialize)]
 pub struct Service {
-    #[serde(deserialize_with = "slim")]
+    #[serde(deserialize_with = "slim::<ServiceLabel, _>")]
     metadata: ObjectMeta,
     #[serde(default)]
     spec: ServiceSpec,
@@ -239,11 +255,15 @@ struct PortEntry {
     node_port: Option<i64>,
 }
 
-kind!(Service, "", "v1", "services");
+kind!(Service, "", "v1", "services", NamespaceResourceScope);
 
 impl Watched for Service {
     type Fact = model::fact::Service;
     const KIND: Kind = Kind::Service;
+
+    fn key(meta: &ObjectMeta) -> ObjectName {
+        object_name(meta)
+    }
 
     fn fact(self) -> Result<Self::Fact, Unreadable> {
         let Self {
@@ -255,7 +275,7 @@ impl Watched for Service {
                     selector,
                 },
         } = self;
-        let (object, version) = identity(&metadata)?;
+        let (object, version) = (object_name(&metadata), version(&metadata)?);
         let ports = ports.unwrap_or_default().into_iter().map(|entry| {
             let PortEntry {
                 name,
@@ -291,7 +311,7 @@ impl Watched for Service {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EndpointSlice {
-    #[serde(deserialize_with = "slim")]
+    #[serde(deserialize_with = "slim::<ServiceLabel, _>")]
     metadata: ObjectMeta,
     address_type: String,
     #[serde(default)]
@@ -327,11 +347,21 @@ struct Reference {
     uid: Option<String>,
 }
 
-kind!(EndpointSlice, "discovery.k8s.io", "v1", "endpointslices");
+kind!(
+    EndpointSlice,
+    "discovery.k8s.io",
+    "v1",
+    "endpointslices",
+    NamespaceResourceScope
+);
 
 impl Watched for EndpointSlice {
     type Fact = model::fact::EndpointSlice;
     const KIND: Kind = Kind::EndpointSlice;
+
+    fn key(meta: &ObjectMeta) -> ObjectName {
+        object_name(meta)
+    }
 
     fn fact(self) -> Result<Self::Fact, Unreadable> {
         let Self {
@@ -340,7 +370,7 @@ impl Watched for EndpointSlice {
             ports,
             endpoints,
         } = self;
-        let (object, version) = identity(&metadata)?;
+        let (object, version) = (object_name(&metadata), version(&metadata)?);
         let family = match address_type.as_str() {
             "IPv4" => AddressFamily::Ipv4,
             "IPv6" => AddressFamily::Ipv6,
@@ -450,4 +480,100 @@ fn pod(reference: Reference, slice_namespace: &str) -> Option<PodRef> {
         name: name?,
         uid: uid?.parse().ok()?,
     })
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Node {
+    #[serde(deserialize_with = "slim::<Labels, _>")]
+    metadata: ObjectMeta,
+    #[serde(default)]
+    spec: NodeSpec,
+    #[serde(default)]
+    status: NodeStatus,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct NodeSpec {
+    #[serde(rename = "providerID")]
+    provider_id: Option<String>,
+    taints: Option<Vec<TaintEntry>>,
+    unschedulable: bool,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct TaintEntry {
+    key: String,
+    effect: String,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct NodeStatus {
+    conditions: Option<Vec<Condition>>,
+}
+
+/// Its heartbeat is not read: a node that only lives on is no news.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct Condition {
+    r#type: String,
+    status: String,
+}
+
+kind!(Node, "", "v1", "nodes", ClusterResourceScope);
+
+impl Watched for Node {
+    type Fact = model::node::Node;
+    const KIND: Kind = Kind::Node;
+
+    fn key(meta: &ObjectMeta) -> String {
+        meta.name.clone().unwrap_or_default()
+    }
+
+    fn fact(self) -> Result<Self::Fact, Unreadable> {
+        let Self {
+            metadata,
+            spec:
+                NodeSpec {
+                    provider_id,
+                    taints,
+                    unschedulable,
+                },
+            status: NodeStatus { conditions },
+        } = self;
+        let taints = taints
+            .unwrap_or_default()
+            .into_iter()
+            .map(|TaintEntry { key, effect }| Taint { key, effect });
+        Ok(model::node::Node {
+            name: Self::key(&metadata),
+            version: version(&metadata)?,
+            provider_id: provider_id.filter(|id| !id.is_empty()),
+            taints: taints.collect(),
+            ready: ready(&conditions.unwrap_or_default())?,
+            unschedulable,
+            labels: metadata.labels.unwrap_or_default(),
+        })
+    }
+
+    fn input(event: Event<Self::Fact>) -> Input {
+        Input::Nodes(event)
+    }
+}
+
+fn ready(conditions: &[Condition]) -> Result<NodeReady, Unreadable> {
+    let Some(ready) = conditions.iter().find(|condition| condition.r#type == "Ready") else {
+        return Ok(NodeReady::Absent);
+    };
+    match ready.status.as_str() {
+        "True" => Ok(NodeReady::True),
+        "False" => Ok(NodeReady::False),
+        "Unknown" => Ok(NodeReady::Unknown),
+        other => Err(Unreadable {
+            field: "status.conditions[type=Ready].status",
+            given: other.to_owned(),
+        }),
+    }
 }

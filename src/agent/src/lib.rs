@@ -7,7 +7,7 @@
 //! It must not know AWS, SQL, or what a statement leads to. It holds no credentials but its cluster's token, installs no
 //! finalizer and no webhook, and may be gone for as long as it likes.
 //!
-//! **What is watched.** Three cluster-wide watches, decoded into slim types; the index holds every Service and slice
+//! **What is watched.** Four cluster-wide watches, decoded into slim types; the index holds every Service, slice and node
 //! compactly and publishes the subscribed ones. The alternative, two watches per subscribed Service, needs a stream each
 //! at the API server, restarts them all every minute, and makes a subscription wait for a list; the whole of a cluster of
 //! 2,000 Services and 20,000 endpoints is about 10 MiB here, and a subscription is answered from memory.

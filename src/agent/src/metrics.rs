@@ -13,6 +13,7 @@ enum KindLabel {
     TargetGroupBinding,
     Service,
     EndpointSlice,
+    Node,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -90,6 +91,7 @@ impl Metrics {
             Kind::TargetGroupBinding => KindLabel::TargetGroupBinding,
             Kind::Service => KindLabel::Service,
             Kind::EndpointSlice => KindLabel::EndpointSlice,
+            Kind::Node => KindLabel::Node,
         };
         self.watch_errors.get_or_create(&KindLabels { kind }).inc();
     }

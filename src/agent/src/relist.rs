@@ -1,4 +1,4 @@
-//! Answers to a relist: consistent reads of a Service, all its slices and the pods that are asked about.
+//! Answers to a relist: consistent reads of a Service, all its slices, and the pods and nodes that are asked about.
 //!
 //! No resourceVersion is given, so the API server answers from its quorum. One read that fails, and there is no answer;
 //! the service asks again.
@@ -8,14 +8,15 @@ use std::time::Duration;
 use kube::{Api, Client, api::ListParams};
 use model::{
     fact::{ObjectName, PodRef},
-    stream::{Confirm, PodReading},
+    node::NodeRef,
+    stream::{Confirm, NodeReading, PodReading},
 };
 use runtime::{Kind, Tasks};
 use tokio::{sync::mpsc, time::timeout};
 
 use crate::{
     engine::Finding,
-    kinds::{EndpointSlice, SERVICE_NAME, Service, Watched},
+    kinds::{EndpointSlice, Node, SERVICE_NAME, Service, Watched},
     proof,
 };
 
@@ -39,6 +40,7 @@ pub struct Relist {
     pub id: u64,
     pub service: ObjectName,
     pub pods: Vec<PodRef>,
+    pub nodes: Vec<NodeRef>,
 }
 
 /// Reads, and answers with a [`Finding::Confirmed`] for the stream of `epoch`, or not at all.
@@ -62,6 +64,7 @@ async fn read(relist: Relist, client: &Client) -> Result<Confirm, Error> {
         id,
         service: object,
         pods,
+        nodes,
     } = relist;
     let services = Api::<Service>::namespaced(client.clone(), &object.namespace);
     let service = timeout(READ_TIMEOUT, services.get_opt(&object.name)).await??;
@@ -81,11 +84,19 @@ async fn read(relist: Relist, client: &Client) -> Result<Confirm, Error> {
         let evidence = proof::read(client, &pod).await.map_err(Error::Pod)?;
         readings.push(PodReading { pod, evidence });
     }
+    let api = Api::<Node>::all(client.clone());
+    let mut node_readings = Vec::with_capacity(nodes.len());
+    for node in nodes {
+        let found = timeout(READ_TIMEOUT, api.get_opt(&node.name)).await??;
+        let found = found.map(Watched::fact).transpose()?;
+        node_readings.push(NodeReading { node, found });
+    }
     Ok(Confirm {
         relist_id: id,
         object,
         service,
         slices,
         pods: readings,
+        nodes: node_readings,
     })
 }

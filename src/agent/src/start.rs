@@ -26,7 +26,7 @@ use tokio::{
 use crate::{
     Config,
     engine::{self, Channels, Hands},
-    kinds::{EndpointSlice, Service, TargetGroupBinding},
+    kinds::{EndpointSlice, Node, Service, TargetGroupBinding},
     lease::Elector,
     metrics::Metrics,
     proof::Prover,
@@ -83,6 +83,7 @@ pub async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<()> {
     watch_kind!(TargetGroupBinding, "watch target group bindings");
     watch_kind!(Service, "watch services");
     watch_kind!(EndpointSlice, "watch endpoint slices");
+    watch_kind!(Node, "watch nodes");
 
     let channels = Channels {
         inputs: inputs_in,

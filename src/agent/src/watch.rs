@@ -18,8 +18,8 @@ use tokio::{sync::mpsc, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    index::{Event, Input},
-    kinds::{Watched, identity, object_name},
+    index::{Event, Input, Object},
+    kinds::{Watched, version},
     metrics::Metrics,
 };
 
@@ -139,25 +139,28 @@ fn translate<K: Watched>(event: watcher::Event<K>) -> Event<K::Fact> {
         watcher::Event::InitDone => Event::InitDone,
         watcher::Event::InitApply(object) => readable(object, Event::InitApply),
         watcher::Event::Apply(object) => readable(object, Event::Apply),
-        watcher::Event::Delete(object) => match identity(object.meta()) {
-            Ok((object, version)) => Event::Delete {
-                object,
-                uid: version.uid,
-            },
-            Err(error) => unreadable(object_name(object.meta()), &error),
-        },
+        watcher::Event::Delete(object) => {
+            let key = K::key(object.meta());
+            match version(object.meta()) {
+                Ok(version) => Event::Delete {
+                    object: key,
+                    uid: version.uid,
+                },
+                Err(error) => unreadable(key, &error),
+            }
+        }
     }
 }
 
 fn readable<K: Watched>(object: K, event: impl FnOnce(K::Fact) -> Event<K::Fact>) -> Event<K::Fact> {
-    let name = object_name(object.meta());
+    let name = K::key(object.meta());
     match object.fact() {
         Ok(fact) => event(fact),
         Err(error) => unreadable(name, &error),
     }
 }
 
-fn unreadable<T>(object: model::fact::ObjectName, error: &crate::kinds::Unreadable) -> Event<T> {
+fn unreadable<T: Object>(object: T::Key, error: &crate::kinds::Unreadable) -> Event<T> {
     tracing::warn!(%object, %error, "an object is ignored; what was known of it stays");
     Event::Unreadable(object)
 }

@@ -250,6 +250,7 @@ async fn what_the_cluster_says_is_told() {
         namespace: "shop".into(),
         service: "web".into(),
         pods: vec![departure.pod.clone().unwrap().into()],
+        nodes: vec![],
     };
     service.say(Message::Relist(relist)).await;
     let told = service

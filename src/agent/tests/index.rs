@@ -11,7 +11,8 @@ use agent::index::{Event, Index, Input, Resync};
 use mirror::Mirror;
 use model::{
     fact::{AddressFamily, Endpoint, EndpointSlice, Evidence, ObjectName, ObjectVersion, PodRef, Service},
-    stream::{Confirm, Source, Statement, Update, Vanished},
+    node::{Node, NodeReady, NodeRef, Taint},
+    stream::{Change, Confirm, Source, Statement, Update, Vanished},
 };
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -54,6 +55,10 @@ impl Mirror {
             .values_mut()
             .flat_map(BTreeMap::values_mut)
             .for_each(|s| s.version.resource_version = 0);
+        essence
+            .nodes
+            .values_mut()
+            .for_each(|node| node.version.resource_version = 0);
         essence
     }
 }
@@ -124,7 +129,26 @@ fn slice(number: u8, service: &str, endpoints: &[u8]) -> EndpointSlice {
     }
 }
 
-fn listed<T>(objects: impl IntoIterator<Item = T>, input: fn(Event<T>) -> Input) -> Vec<Input> {
+/// A node by number; `state` is what may change of it.
+fn node(number: u8, state: u8) -> Node {
+    Node {
+        name: format!("node-{number}"),
+        version: ObjectVersion {
+            uid: uid(5, number),
+            resource_version: 1,
+        },
+        provider_id: Some(format!("aws:///us-east-1a/i-0000000000000000{number}")),
+        labels: BTreeMap::from([("state".to_owned(), state.to_string())]),
+        taints: vec![],
+        ready: NodeReady::True,
+        unschedulable: false,
+    }
+}
+
+fn listed<T: agent::index::Object>(
+    objects: impl IntoIterator<Item = T>,
+    input: fn(Event<T>) -> Input,
+) -> Vec<Input> {
     let mut events = vec![input(Event::Init)];
     events.extend(objects.into_iter().map(|object| input(Event::InitApply(object))));
     events.push(input(Event::InitDone));
@@ -153,7 +177,7 @@ fn subscription(services: &[&str]) -> BTreeSet<ObjectName> {
 fn following(slices: Vec<EndpointSlice>) -> (Index, Mirror) {
     let mut index = synced(vec![], vec![service("web", 1)], slices);
     index.connect(1);
-    index.subscribe(subscription(&["web"]));
+    index.subscribe(subscription(&["web"]), false);
     let mut mirror = Mirror::default();
     mirror.drain(&mut index);
     (index, mirror)
@@ -179,7 +203,7 @@ fn permutations<T: Clone>(items: &[T]) -> Vec<Vec<T>> {
 fn an_index_that_is_not_synced_says_nothing() {
     let mut index = Index::default();
     index.connect(1);
-    index.subscribe(subscription(&["web"]));
+    index.subscribe(subscription(&["web"]), false);
     assert_eq!(index.next_statement(), None);
     index.handle(Input::Sources(Event::Init));
     index.handle(Input::Sources(Event::InitApply(source(1, 1))));
@@ -200,16 +224,22 @@ fn a_first_snapshot_that_is_cut_at_any_message_removes_nothing() {
     ];
     let subscribed = subscription(&["web", "api"]);
     let mut truth = Mirror::default();
+    let nodes = vec![node(1, 0), node(2, 0)];
     let mut index = synced(sources.clone(), services.clone(), slices.clone());
+    for input in listed(nodes.clone(), Input::Nodes) {
+        index.handle(input);
+    }
     index.connect(1);
-    index.subscribe(subscribed.clone());
+    index.subscribe(subscribed.clone(), true);
     truth.drain(&mut index);
     assert_eq!((truth.sources.len(), truth.slices[&name("web")].len()), (3, 2));
+    assert_eq!(truth.nodes.len(), 2);
 
     let kinds = [
         listed(sources, Input::Sources),
         listed(services, Input::Services),
         listed(slices, Input::Slices),
+        listed(nodes, Input::Nodes),
     ];
     let mut cuts = 0;
     for order in permutations(&kinds) {
@@ -223,7 +253,7 @@ fn a_first_snapshot_that_is_cut_at_any_message_removes_nothing() {
                         index.connect(2);
                     }
                     if at == subscribe_at {
-                        index.subscribe(subscribed.clone());
+                        index.subscribe(subscribed.clone(), true);
                     }
                     // After each message the stream could end: the fold of every prefix is checked.
                     while let Some(statement) = index.next_statement() {
@@ -348,14 +378,14 @@ fn a_departure_is_told_with_what_the_read_proved_and_again_until_it_is_stored() 
 
     index.disconnect();
     index.connect(2);
-    index.subscribe(subscription(&["web"]));
+    index.subscribe(subscription(&["web"]), false);
     let (again, _) = mirror.drain(&mut index);
     assert_eq!(again, departures, "nobody said that it was stored");
 
     index.acknowledged(revision + 10);
     index.disconnect();
     index.connect(3);
-    index.subscribe(subscription(&["web"]));
+    index.subscribe(subscription(&["web"]), false);
     assert_eq!(mirror.drain(&mut index).0, []);
 }
 
@@ -433,6 +463,7 @@ fn a_confirmation_is_told_to_the_stream_that_asked_and_to_no_other() {
         service: None,
         slices: vec![],
         pods: vec![],
+        nodes: vec![],
     };
     index.confirm(1, confirm.clone());
     assert!(matches!(
@@ -446,8 +477,134 @@ fn a_confirmation_is_told_to_the_stream_that_asked_and_to_no_other() {
     assert_eq!(index.next_statement(), None);
 }
 
+/// An index that follows these nodes, everything told and stored.
+fn following_nodes(nodes: Vec<Node>) -> (Index, Mirror) {
+    let (mut index, mut mirror) = following(vec![]);
+    for input in listed(nodes, Input::Nodes) {
+        index.handle(input);
+    }
+    index.subscribe(subscription(&["web"]), true);
+    mirror.drain(&mut index);
+    (index, mirror)
+}
+
+#[test]
+fn nodes_are_told_once_they_are_wanted_and_not_before() {
+    let mut index = Index::default();
+    for input in listed([node(1, 0)], Input::Nodes) {
+        index.handle(input);
+    }
+    index.connect(1);
+    index.subscribe(subscription(&["web"]), false);
+    index.handle(Input::Nodes(Event::Apply(node(2, 0))));
+    assert_eq!(index.next_statement(), None);
+    index.subscribe(subscription(&["web"]), true);
+    let mut mirror = Mirror::default();
+    mirror.drain(&mut index);
+    assert_eq!(mirror.nodes.len(), 2);
+    index.subscribe(subscription(&["web"]), false);
+    index.handle(Input::Nodes(Event::Apply(node(1, 1))));
+    assert_eq!(index.next_statement(), None);
+}
+
+#[test]
+fn nodes_that_cannot_be_seen_are_unsynced_for_those_who_want_them_and_never_deleted() {
+    let mut index = Index::default();
+    index.connect(1);
+    index.handle(Input::Nodes(Event::Lost("403: forbidden".into())));
+    assert_eq!(index.next_statement(), None, "an older server knows no nodes");
+    index.subscribe(subscription(&["web"]), true);
+    assert_eq!(
+        index.next_statement(),
+        Some(Statement::Unsynced {
+            kind: "Node".into(),
+            reason: "403: forbidden".into()
+        })
+    );
+    assert_eq!(index.next_statement(), None);
+
+    let (mut index, mut mirror) = following_nodes(vec![node(1, 0)]);
+    index.handle(Input::Nodes(Event::Lost("404".into())));
+    mirror.drain(&mut index);
+    assert_eq!(mirror.nodes.len(), 1);
+}
+
+#[test]
+fn the_end_of_a_node_is_told_after_it_was_proven_and_again_until_it_is_stored() {
+    let (mut index, mut mirror) = following_nodes(vec![node(1, 0), node(2, 0)]);
+    index.handle(Input::Nodes(Event::Delete {
+        object: "node-1".into(),
+        uid: uid(5, 1),
+    }));
+    let said = index.next_statement();
+    assert!(
+        matches!(&said, Some(Statement::Update { update: Update::Nodes(Change::Patch { deleted, .. }), .. }) if deleted.len() == 1),
+        "{said:?}"
+    );
+    assert_eq!(
+        index.next_statement(),
+        None,
+        "the node goes at once, the proof follows"
+    );
+    let gone = index.take_node_proofs();
+    assert_eq!(gone, [node(1, 0).node_ref()]);
+    let tells = |index: &mut Index| -> (Vec<NodeRef>, u64) {
+        let mut told = (vec![], 0);
+        while let Some(statement) = index.next_statement() {
+            if let Statement::Update { revision, update } = statement {
+                told.1 = revision;
+                if let Update::NodesGone(nodes) = update {
+                    told.0.extend(nodes);
+                }
+            }
+        }
+        told
+    };
+    index.node_is_gone(gone[0].clone());
+    assert_eq!(tells(&mut index).0, gone);
+    index.disconnect();
+    index.connect(2);
+    index.subscribe(subscription(&["web"]), true);
+    let (again, revision) = tells(&mut index);
+    assert_eq!(again, gone, "nobody said that it was stored");
+    index.acknowledged(revision);
+    index.connect(3);
+    index.subscribe(subscription(&["web"]), true);
+    assert_eq!(tells(&mut index).0, []);
+    mirror.drain(&mut index);
+}
+
+#[test]
+fn a_node_of_another_uid_by_the_same_name_asks_for_proof_of_the_former_ones_end() {
+    let (mut index, mut mirror) = following_nodes(vec![node(1, 0)]);
+    let mut another = node(1, 0);
+    another.version.uid = uid(6, 1);
+    index.handle(Input::Nodes(Event::Apply(another)));
+    assert_eq!(index.take_node_proofs(), [node(1, 0).node_ref()]);
+    mirror.drain(&mut index);
+    assert_eq!(mirror.nodes["node-1"].version.uid, uid(6, 1));
+    let mut changed = node(1, 0);
+    changed.version.uid = uid(6, 1);
+    changed.taints = vec![Taint {
+        key: "k".into(),
+        effect: "NoSchedule".into(),
+    }];
+    index.handle(Input::Nodes(Event::Apply(changed)));
+    assert_eq!(index.take_node_proofs(), []);
+}
+
+#[test]
+fn a_node_that_only_lives_on_is_no_news() {
+    let (mut index, _) = following_nodes(vec![node(1, 0)]);
+    let mut beat = node(1, 0);
+    beat.version.resource_version = 99;
+    index.handle(Input::Nodes(Event::Apply(beat)));
+    assert_eq!(index.next_statement(), None);
+}
+
 #[derive(Clone, Debug)]
 enum Step {
+    Node(u8, Option<u8>),
     Source(u8, Option<i64>),
     Service(bool, Option<u8>),
     Slice(u8, Option<(bool, Vec<u8>)>),
@@ -455,8 +612,8 @@ enum Step {
     Lost(u8),
     Connect,
     Disconnect,
-    Subscribe(bool, bool),
-    Resync(bool),
+    Subscribe(bool, bool, bool),
+    Resync(u8),
     Drain(u8),
     Prove,
     Ack,
@@ -468,12 +625,13 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (0..3_u8, proptest::option::of(1..4_i64)).prop_map(|(n, g)| Step::Source(n, g)),
         2 => (any::<bool>(), proptest::option::of(0..3_u8)).prop_map(|(s, r)| Step::Service(s, r)),
         8 => (0..4_u8, proptest::option::of((any::<bool>(), endpoints))).prop_map(|(n, e)| Step::Slice(n, e)),
-        1 => (0..3_u8).prop_map(Step::Relist),
-        1 => (0..3_u8).prop_map(Step::Lost),
+        4 => (0..3_u8, proptest::option::of(0..3_u8)).prop_map(|(n, s)| Step::Node(n, s)),
+        1 => (0..4_u8).prop_map(Step::Relist),
+        1 => (0..4_u8).prop_map(Step::Lost),
         1 => Just(Step::Connect),
         1 => Just(Step::Disconnect),
-        2 => (any::<bool>(), any::<bool>()).prop_map(|(a, b)| Step::Subscribe(a, b)),
-        1 => any::<bool>().prop_map(Step::Resync),
+        2 => (any::<bool>(), any::<bool>(), any::<bool>()).prop_map(|(a, b, n)| Step::Subscribe(a, b, n)),
+        1 => (0..3_u8).prop_map(Step::Resync),
         4 => (0..6_u8).prop_map(Step::Drain),
         1 => Just(Step::Prove),
         1 => Just(Step::Ack),
@@ -485,8 +643,9 @@ fn step() -> impl Strategy<Value = Step> {
 struct World {
     index: Index,
     truth: Mirror,
-    visible: [bool; 3],
+    visible: [bool; 4],
     subscribed: BTreeSet<ObjectName>,
+    nodes: bool,
     epoch: u64,
     mirror: Mirror,
     last_revision: u64,
@@ -517,7 +676,11 @@ impl World {
                     .collect::<Vec<_>>(),
                 Input::Services,
             ),
-            _ => listed(self.slices(), Input::Slices),
+            2 => listed(self.slices(), Input::Slices),
+            _ => listed(
+                self.truth.nodes.values().cloned().collect::<Vec<_>>(),
+                Input::Nodes,
+            ),
         };
         for input in inputs {
             self.index.handle(input);
@@ -528,7 +691,7 @@ impl World {
     fn connect(&mut self) {
         self.epoch += 1;
         self.index.connect(self.epoch);
-        self.index.subscribe(self.subscribed.clone());
+        self.index.subscribe(self.subscribed.clone(), self.nodes);
     }
 
     fn see(&mut self, kind: usize, input: Input) {
@@ -604,6 +767,18 @@ impl World {
                     );
                 }
             }
+            Step::Node(n, Some(state)) => {
+                let node = node(n, state);
+                self.truth.nodes.insert(node.name.clone(), node.clone());
+                self.see(3, Input::Nodes(Event::Apply(node)));
+            }
+            Step::Node(n, None) => {
+                let object = node(n, 0).name;
+                if self.truth.nodes.remove(&object).is_some() {
+                    let uid = uid(5, n);
+                    self.see(3, Input::Nodes(Event::Delete { object, uid }));
+                }
+            }
             Step::Relist(kind) => self.relist(kind),
             Step::Lost(kind) => {
                 self.visible[usize::from(kind)] = false;
@@ -611,21 +786,24 @@ impl World {
                 self.index.handle(match kind {
                     0 => Input::Sources(Event::Lost(reason)),
                     1 => Input::Services(Event::Lost(reason)),
-                    _ => Input::Slices(Event::Lost(reason)),
+                    2 => Input::Slices(Event::Lost(reason)),
+                    _ => Input::Nodes(Event::Lost(reason)),
                 });
             }
             Step::Connect => self.connect(),
             Step::Disconnect => self.index.disconnect(),
-            Step::Subscribe(web, api) => {
+            Step::Subscribe(web, api, nodes) => {
                 self.subscribed = [("web", web), ("api", api)]
                     .iter()
                     .filter(|s| s.1)
                     .map(|s| name(s.0))
                     .collect();
-                self.index.subscribe(self.subscribed.clone());
+                self.nodes = nodes;
+                self.index.subscribe(self.subscribed.clone(), nodes);
             }
-            Step::Resync(true) => self.index.resync(&Resync::Sources),
-            Step::Resync(false) => self.index.resync(&Resync::Service(name("web"))),
+            Step::Resync(0) => self.index.resync(&Resync::Sources),
+            Step::Resync(1) => self.index.resync(&Resync::Service(name("web"))),
+            Step::Resync(_) => self.index.resync(&Resync::Nodes),
             Step::Drain(count) => {
                 for _ in 0..count {
                     if let Some(Statement::Update { revision, update }) = self.index.next_statement() {
@@ -638,6 +816,9 @@ impl World {
                 for proof in self.index.take_proofs() {
                     self.index
                         .proven(&proof.service, &proof.key, Evidence::NotSelected);
+                }
+                for node in self.index.take_node_proofs() {
+                    self.index.node_is_gone(node);
                 }
             }
             Step::Ack => self.index.acknowledged(self.last_revision),
@@ -655,14 +836,15 @@ proptest! {
         for step in steps {
             world.take(step);
         }
-        for kind in 0..3 {
+        for kind in 0..4 {
             world.relist(kind);
         }
         world.subscribed = subscription(&["web", "api"]);
+        world.nodes = true;
         if world.index.epoch().is_none() {
             world.connect();
         } else {
-            world.index.subscribe(world.subscribed.clone());
+            world.index.subscribe(world.subscribed.clone(), true);
         }
         world.mirror.drain(&mut world.index);
         for service in &world.subscribed {
@@ -678,10 +860,11 @@ proptest! {
     #[test]
     fn what_is_in_the_union_has_not_departed(steps in proptest::collection::vec(step(), 0..80)) {
         let mut world = World::default();
-        for kind in 0..3 {
+        for kind in 0..4 {
             world.relist(kind);
         }
         world.subscribed = subscription(&["web", "api"]);
+        world.nodes = true;
         world.connect();
         for step in steps {
             if matches!(step, Step::Lost(_) | Step::Drain(_)) {

@@ -66,6 +66,7 @@ impl Control {
             .store
             .subscriptions(cluster)
             .await?
+            .services
             .into_iter()
             .map(|subscription| subscription.service)
             .collect();

@@ -1,6 +1,6 @@
 //! What is stored about one target group at one moment: all that a plan is made from but AWS's own words.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
 
@@ -11,6 +11,7 @@ use crate::{
     fact::ServiceFacts,
     guard::Guards,
     ledger::{LedgerTarget, Removal},
+    node::NodeFacts,
     target_group::TargetGroup,
 };
 
@@ -39,6 +40,8 @@ pub struct BoundService {
     /// When the cluster's agent was last heard of.
     pub last_seen: Option<Timestamp>,
     pub facts: ServiceFacts,
+    /// Of the binding's cluster.
+    pub nodes: Arc<NodeFacts>,
 }
 
 impl BoundService {

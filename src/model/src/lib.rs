@@ -16,6 +16,7 @@ pub mod guard;
 pub mod id;
 pub mod ledger;
 pub mod name;
+pub mod node;
 pub mod observed;
 pub mod plan;
 pub mod sabotage;

@@ -10,6 +10,7 @@ use crate::{
     condition::BindingStatus,
     fact::{ObjectName, PodRef},
     ledger::Ground,
+    node::NodeRef,
     target::Target,
 };
 
@@ -228,11 +229,13 @@ impl fmt::Display for HoldReason {
     }
 }
 
-/// A consistent read that the cluster is asked for: the Service, all its slices, and these pods.
+/// A consistent read that the cluster is asked for: the Service, all its slices, and these pods and nodes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RelistRequest {
     pub cluster: ClusterId,
     pub service: ObjectName,
     pub pods: Vec<PodRef>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<NodeRef>,
 }

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use crate::{
     Name,
     fact::{EndpointSlice, Evidence, ObjectName, ObjectVersion, PodRef, Service},
+    node::{Node, NodeRef},
 };
 
 /// The first statement of a stream.
@@ -46,14 +47,14 @@ pub struct Tombstone {
     pub uid: Uuid,
 }
 
-/// How a set changed.
+/// How a set changed. `D` names what was deleted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change<T> {
+pub enum Change<T, D = Tombstone> {
     /// The complete set, from a consistent list.
     Reset(Vec<T>),
     Patch {
         upserted: Vec<T>,
-        deleted: Vec<Tombstone>,
+        deleted: Vec<D>,
     },
 }
 
@@ -72,6 +73,23 @@ pub struct PodReading {
     pub evidence: Evidence,
 }
 
+/// What a live read of a node showed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeReading {
+    pub node: NodeRef,
+    /// What has its name now. `None`, or another UID: the node is gone.
+    pub found: Option<Node>,
+}
+
+impl NodeReading {
+    /// Whether it proves the end of the node.
+    pub fn is_gone(&self) -> bool {
+        self.found
+            .as_ref()
+            .is_none_or(|found| found.version.uid != self.node.uid)
+    }
+}
+
 /// The answer to a relist: consistent reads alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Confirm {
@@ -81,6 +99,7 @@ pub struct Confirm {
     pub service: Option<Service>,
     pub slices: Vec<EndpointSlice>,
     pub pods: Vec<PodReading>,
+    pub nodes: Vec<NodeReading>,
 }
 
 /// One statement with a revision. It is acknowledged when it is stored.
@@ -100,6 +119,9 @@ pub enum Update {
         service: ObjectName,
         vanished: Vec<Vanished>,
     },
+    Nodes(Change<Node, NodeRef>),
+    /// Nodes that were deleted, and whose end a live read proved.
+    NodesGone(Vec<NodeRef>),
     Confirm(Confirm),
 }
 

@@ -294,6 +294,7 @@ impl Relists {
                 cluster,
                 service,
                 pods: pods.into_iter().collect(),
+                nodes: Vec::new(),
             })
             .collect()
     }

@@ -2,7 +2,7 @@
 //!
 //! One statement, so that it is one moment and one round trip: it stands on the way from an endpoint to AWS.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
 use model::{
@@ -11,6 +11,7 @@ use model::{
     fact::{Departure, EndpointSlice, PodRef, Service, ServiceFacts, Stated},
     group::{BoundService, GroupSnapshot},
     ledger::Removal,
+    node::NodeFacts,
     plan::Hold,
     target_group::TargetGroup,
 };
@@ -18,7 +19,9 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::{Error, Op, Result, Store, binding::BindingColumns, ingest, ledger::TargetRow, row::Row};
+use crate::{
+    Error, Op, Result, Store, binding::BindingColumns, ingest, ledger::TargetRow, node::NodesRow, row::Row,
+};
 
 /// For how long a released hold is told. The planner decides for how long it counts.
 const RELEASES_TOLD_SECONDS: f64 = 24.0 * 60.0 * 60.0;
@@ -30,7 +33,8 @@ impl Store {
         arn: &TargetGroupArn,
         removals_within: SignedDuration,
     ) -> Result<GroupSnapshot> {
-        let query = sqlx::query!(
+        let query = sqlx::query_as!(
+            GroupRow,
             r#"
             with bound as (
                 select b.*, c.name as cluster_name, c.spec as cluster_spec, c.version as cluster_version, c.seen_at
@@ -38,6 +42,11 @@ impl Store {
                 where b.target_group_arn = $1
             ), wanted as (
                 select distinct cluster_id, namespace, service from bound
+            ), kind as (
+                select coalesce('instance' = any(
+                    array_agg(spec ->> 'targetType')
+                        || (select facts #>> '{value,targetType}' from observations where target_group_arn = $1)
+                ), false) as instance from bound
             )
             select
                 to_json(clock_timestamp()) as "now!",
@@ -47,9 +56,26 @@ impl Store {
                 (select json_agg(json_build_object(
                     'id', id, 'cluster_id', cluster_id, 'namespace', namespace, 'name', name, 'origin', origin,
                     'generation', generation, 'spec', spec, 'problem', problem, 'deleted_at', deleted_at,
-                    'hold_id', hold_id, 'relinquished', relinquished, 'version', version, 'service', service, 'cluster_name', cluster_name,
-                    'cluster_spec', cluster_spec, 'cluster_version', cluster_version, 'seen_at', seen_at
+                    'hold_id', hold_id, 'relinquished', relinquished, 'version', version, 'service', service,
+                    'cluster_name', cluster_name, 'cluster_spec', cluster_spec, 'cluster_version', cluster_version,
+                    'seen_at', seen_at
                 ) order by id) from bound) as bindings,
+                -- Only a group of instances pays for all nodes of its clusters.
+                (select json_agg(json_build_object(
+                    'cluster_id', c.id, 'known', c.nodes_synced_at is not null and kind.instance,
+                    'unsynced', c.unsynced ->> 'Node',
+                    'nodes', (
+                        select json_agg(json_build_object('body', n.body, 'confirmed_at', n.confirmed_at) order by n.name)
+                        from nodes n where n.cluster_id = c.id and kind.instance
+                    ),
+                    'unknown', (
+                        select json_agg(n.name) from nodes n where n.cluster_id = c.id and n.ready = 'unknown'
+                    ),
+                    'departures', (
+                        select json_agg(to_jsonb(d) order by d.name, d.uid)
+                        from node_departures d where d.cluster_id = c.id and kind.instance
+                    )
+                )) from clusters c, kind where c.id in (select cluster_id from wanted)) as nodes,
                 (select json_agg(json_build_object(
                     'cluster_id', s.cluster_id, 'namespace', s.namespace, 'service', s.name, 'known', s.known,
                     'body', s.body, 'slices_known', s.slices_known, 'confirmed_at', s.confirmed_at,
@@ -81,43 +107,9 @@ impl Store {
             removals_within.as_secs_f64(),
             RELEASES_TOLD_SECONDS,
         );
-        let row = self.read(Op::Gather, query.fetch_one(&self.pool)).await?;
-        let services: Vec<ServiceRow> = aggregate("services", arn, row.services)?;
-        let mut facts = BTreeMap::new();
-        for service in services {
-            let (key, value) = service.read()?;
-            facts.insert(key, value);
-        }
-        let mut bindings = Vec::new();
-        for bound in aggregate::<BoundRow>("bindings", arn, row.bindings)? {
-            bindings.push(bound.read(&facts)?);
-        }
-        let mut released = BTreeMap::new();
-        for release in aggregate::<ReleaseRow>("holds", arn, row.releases)? {
-            for key in release.body.removals {
-                let at = released.entry(key).or_insert(release.released_at);
-                *at = release.released_at.max(*at);
-            }
-        }
-        let ledger: Vec<TargetRow> = aggregate("ledger_targets", arn, row.ledger)?;
-        let removals: Vec<RemovalRow> = aggregate("ledger_removals", arn, row.removals)?;
-        Ok(GroupSnapshot {
-            now: Row::new("now", arn).json("now", row.now)?,
-            arn: arn.clone(),
-            restored: row.restored,
-            declared: row
-                .declared
-                .map(|declared| {
-                    Row::new("target_groups", arn)
-                        .json::<DeclaredRow>("spec", declared)?
-                        .read()
-                })
-                .transpose()?,
-            bindings,
-            ledger: ledger.into_iter().map(TryInto::try_into).collect::<Result<_>>()?,
-            removals: removals.into_iter().map(RemovalRow::read).collect(),
-            released,
-        })
+        self.read(Op::Gather, query.fetch_one(&self.pool))
+            .await?
+            .read(arn)
     }
 
     /// What is stored about one service; `None`: no binding refers to it.
@@ -181,6 +173,63 @@ impl Store {
     }
 }
 
+struct GroupRow {
+    now: Value,
+    restored: bool,
+    declared: Option<Value>,
+    bindings: Option<Value>,
+    nodes: Option<Value>,
+    services: Option<Value>,
+    ledger: Option<Value>,
+    removals: Option<Value>,
+    releases: Option<Value>,
+}
+
+impl GroupRow {
+    fn read(self, arn: &TargetGroupArn) -> Result<GroupSnapshot> {
+        let services: Vec<ServiceRow> = aggregate("services", arn, self.services)?;
+        let mut facts = BTreeMap::new();
+        for service in services {
+            let (key, value) = service.read()?;
+            facts.insert(key, value);
+        }
+        let nodes = aggregate::<NodesRow>("nodes", arn, self.nodes)?
+            .into_iter()
+            .map(|row| (row.cluster_id, Arc::new(row.read())))
+            .collect();
+        let mut bindings = Vec::new();
+        for bound in aggregate::<BoundRow>("bindings", arn, self.bindings)? {
+            bindings.push(bound.read(&facts, &nodes)?);
+        }
+        let mut released = BTreeMap::new();
+        for release in aggregate::<ReleaseRow>("holds", arn, self.releases)? {
+            for key in release.body.removals {
+                let at = released.entry(key).or_insert(release.released_at);
+                *at = release.released_at.max(*at);
+            }
+        }
+        let ledger: Vec<TargetRow> = aggregate("ledger_targets", arn, self.ledger)?;
+        let removals: Vec<RemovalRow> = aggregate("ledger_removals", arn, self.removals)?;
+        Ok(GroupSnapshot {
+            now: Row::new("now", arn).json("now", self.now)?,
+            arn: arn.clone(),
+            restored: self.restored,
+            declared: self
+                .declared
+                .map(|declared| {
+                    Row::new("target_groups", arn)
+                        .json::<DeclaredRow>("spec", declared)?
+                        .read()
+                })
+                .transpose()?,
+            bindings,
+            ledger: ledger.into_iter().map(TryInto::try_into).collect::<Result<_>>()?,
+            removals: removals.into_iter().map(RemovalRow::read).collect(),
+            released,
+        })
+    }
+}
+
 /// Rows that Postgres gathered into one JSON array; null: there is none.
 fn aggregate<T: DeserializeOwned>(
     table: &'static str,
@@ -233,7 +282,11 @@ struct BoundRow {
 type ServiceKey = (Uuid, String, String);
 
 impl BoundRow {
-    fn read(self, facts: &BTreeMap<ServiceKey, ServiceFacts>) -> Result<BoundService> {
+    fn read(
+        self,
+        facts: &BTreeMap<ServiceKey, ServiceFacts>,
+        nodes: &BTreeMap<Uuid, Arc<NodeFacts>>,
+    ) -> Result<BoundService> {
         let at = Row::new("clusters", &self.cluster_name);
         let cluster = Cluster {
             id: ClusterId(self.cluster_id),
@@ -246,6 +299,7 @@ impl BoundRow {
             self.namespace.clone(),
             self.service.unwrap_or_default(),
         );
+        let nodes = nodes.get(&self.cluster_id).cloned().unwrap_or_default();
         let binding = BindingColumns {
             id: self.id,
             cluster_id: self.cluster_id,
@@ -265,6 +319,7 @@ impl BoundRow {
             cluster,
             last_seen: self.seen_at,
             facts: facts.get(&key).cloned().unwrap_or_default(),
+            nodes,
         })
     }
 }

@@ -26,6 +26,7 @@ pub enum Op {
     IngestSlices,
     IngestDepartures,
     IngestConfirm,
+    IngestNodes,
     IngestUnsynced,
     Rejudge,
     Outgoing,

@@ -9,6 +9,7 @@ use model::{
     BindingId, ClusterId,
     condition::BindingStatus,
     fact::{ObjectName, PodRef},
+    node::NodeRef,
     plan::RelistRequest,
 };
 use serde_json::{Value, json};
@@ -30,12 +31,21 @@ pub struct Subscription {
     pub token: i64,
 }
 
+/// What a cluster is asked to state.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Subscriptions {
+    pub services: Vec<Subscription>,
+    /// The token of the nodes, as that of a service. `None`: they are not wanted, for there is no binding.
+    pub nodes: Option<i64>,
+}
+
 /// A consistent read that a plan waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Relist {
     pub id: u64,
     pub service: ObjectName,
     pub pods: Vec<PodRef>,
+    pub nodes: Vec<NodeRef>,
     pub requested_at: Timestamp,
 }
 
@@ -98,26 +108,32 @@ impl Store {
     }
 
     /// The services of all bindings, of those that are still letting go of their targets as well.
-    pub async fn subscriptions(&self, cluster: ClusterId) -> Result<Vec<Subscription>> {
+    pub async fn subscriptions(&self, cluster: ClusterId) -> Result<Subscriptions> {
         let query = sqlx::query!(
-            "select namespace, name, token from services where cluster_id = $1 order by namespace, name",
+            r#"
+            select s.namespace, s.name, s.token, c.nodes_token
+            from services s join clusters c on c.id = s.cluster_id
+            where s.cluster_id = $1 order by s.namespace, s.name
+            "#,
             cluster.0,
         );
         let rows = self.read(Op::Outgoing, query.fetch_all(&self.pool)).await?;
-        Ok(rows
-            .into_iter()
-            .map(|row| Subscription {
-                service: ObjectName::new(row.namespace, row.name),
-                token: row.token,
-            })
-            .collect())
+        let nodes = rows.first().map(|row| row.nodes_token);
+        let services = rows.into_iter().map(|row| Subscription {
+            service: ObjectName::new(row.namespace, row.name),
+            token: row.token,
+        });
+        Ok(Subscriptions {
+            services: services.collect(),
+            nodes,
+        })
     }
 
     /// The reads that were asked for and not yet answered.
     pub async fn relists(&self, cluster: ClusterId) -> Result<Vec<Relist>> {
         let query = sqlx::query!(
             r#"
-            select id, namespace, service, pods, requested_at as "requested_at: SqlTimestamp"
+            select id, namespace, service, pods, nodes, requested_at as "requested_at: SqlTimestamp"
             from relists where cluster_id = $1 order by id
             "#,
             cluster.0,
@@ -130,6 +146,7 @@ impl Store {
                     id: at.number("id", row.id)?,
                     service: ObjectName::new(row.namespace, row.service),
                     pods: at.json("pods", row.pods)?,
+                    nodes: at.json("nodes", row.nodes)?,
                     requested_at: row.requested_at.to_jiff(),
                 })
             })
@@ -168,7 +185,7 @@ impl Store {
             .collect()
     }
 
-    /// Asks clusters for consistent reads. A request that is pending already stays; one for more pods takes its place
+    /// Asks clusters for consistent reads. A request that is pending already stays; one for more pods or nodes takes its place
     /// with a new id, so that an answer to the smaller question does not pass for one to the larger.
     pub async fn request_relists(&self, requests: &[RelistRequest]) -> Result<()> {
         if requests.is_empty() {
@@ -177,19 +194,32 @@ impl Store {
         let rows: Vec<_> = requests
             .iter()
             .map(|request| {
-                let RelistRequest { cluster, service, pods } = request;
-                json!({ "cluster": cluster, "namespace": service.namespace, "service": service.name, "pods": pods })
+                let RelistRequest {
+                    cluster,
+                    service,
+                    pods,
+                    nodes,
+                } = request;
+                json!({
+                    "cluster": cluster,
+                    "namespace": service.namespace,
+                    "service": service.name,
+                    "pods": pods,
+                    "nodes": nodes,
+                })
             })
             .collect();
         transaction!(self, Op::RequestRelists, |tx| {
             let clusters = sqlx::query_scalar!(
                 r#"
                 with asked as (
-                    insert into relists as r (cluster_id, namespace, service, pods)
-                    select cluster, namespace, service, pods
+                    insert into relists as r (cluster_id, namespace, service, pods, nodes)
+                    select cluster, namespace, service, pods, nodes
                     from (
                         select distinct on (cluster, namespace, service) *
-                        from jsonb_to_recordset($1) as new (cluster uuid, namespace text, service text, pods jsonb)
+                        from jsonb_to_recordset($1) as new (
+                            cluster uuid, namespace text, service text, pods jsonb, nodes jsonb
+                        )
                         order by cluster, namespace, service
                     ) new
                     where exists (
@@ -199,14 +229,19 @@ impl Store {
                     and not exists (
                         select from relists r
                         where r.cluster_id = new.cluster and r.namespace = new.namespace and r.service = new.service
-                            and r.pods @> new.pods
+                            and r.pods @> new.pods and r.nodes @> new.nodes
                     )
                     on conflict (cluster_id, namespace, service) do update
                     set id = excluded.id, requested_at = now(),
                         pods = (
-                            select jsonb_agg(distinct pod) from jsonb_array_elements(r.pods || excluded.pods) as pod
+                            select coalesce(jsonb_agg(distinct pod), '[]')
+                            from jsonb_array_elements(r.pods || excluded.pods) as pod
+                        ),
+                        nodes = (
+                            select coalesce(jsonb_agg(distinct node), '[]')
+                            from jsonb_array_elements(r.nodes || excluded.nodes) as node
                         )
-                    where not r.pods @> excluded.pods
+                    where not (r.pods @> excluded.pods and r.nodes @> excluded.nodes)
                     returning cluster_id
                 )
                 select distinct cluster_id as "cluster_id!" from asked

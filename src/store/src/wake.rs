@@ -219,6 +219,26 @@ pub(crate) async fn groups_of_cluster(connection: &mut PgConnection, cluster: Cl
     Ok(())
 }
 
+/// The groups of type `instance` among those of a cluster's bindings, as AWS or the binding says.
+pub(crate) async fn instance_groups(connection: &mut PgConnection, cluster: ClusterId) -> Result<()> {
+    sqlx::query!(
+        r#"
+        select pg_notify($2, 'g ' || arn) as "void: ()"
+        from (
+            select distinct b.target_group_arn as arn
+            from bindings b left join observations o on o.target_group_arn = b.target_group_arn
+            where b.cluster_id = $1 and b.target_group_arn is not null
+                and 'instance' in (o.facts #>> '{value,targetType}', b.spec ->> 'targetType')
+        ) affected
+        "#,
+        cluster.0,
+        CHANNEL,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
 async fn notify(connection: &mut PgConnection, payloads: &[String]) -> Result<()> {
     sqlx::query!(
         r#"select pg_notify($1, payload) as "void: ()" from unnest($2::text[]) as payload"#,

@@ -12,7 +12,10 @@ use model::{
         AddressFamily, Endpoint, EndpointSlice, Evidence, ObjectName, ObjectVersion, PodRef, Protocol,
         Service, ServicePort, SlicePort,
     },
-    stream::{Change, Confirm, Hello, PodReading, Source, Statement, Tombstone, Update, Vanished},
+    node::{Node, NodeReady, NodeRef, Taint},
+    stream::{
+        Change, Confirm, Hello, NodeReading, PodReading, Source, Statement, Tombstone, Update, Vanished,
+    },
 };
 use proptest::{collection::vec, option, prelude::*};
 use prost::Message;
@@ -147,6 +150,60 @@ fn evidence() -> impl Strategy<Value = Evidence> {
     ]
 }
 
+fn node_ref() -> impl Strategy<Value = NodeRef> {
+    (name(), uid()).prop_map(|(name, uid)| NodeRef { name, uid })
+}
+
+fn node(name: impl Strategy<Value = String>) -> impl Strategy<Value = Node> {
+    let ready = prop_oneof![
+        Just(NodeReady::True),
+        Just(NodeReady::False),
+        Just(NodeReady::Unknown),
+        Just(NodeReady::Absent)
+    ];
+    let taint = (self::name(), self::name()).prop_map(|(key, effect)| Taint { key, effect });
+    let labels = proptest::collection::btree_map(self::name(), self::name(), 0..3);
+    (
+        name,
+        version(),
+        option::of(self::name()),
+        labels,
+        vec(taint, 0..3),
+        ready,
+        any::<bool>(),
+    )
+        .prop_map(
+            |(name, version, provider_id, labels, taints, ready, unschedulable)| Node {
+                name,
+                version,
+                provider_id,
+                labels,
+                taints,
+                ready,
+                unschedulable,
+            },
+        )
+}
+
+fn node_reading() -> impl Strategy<Value = NodeReading> {
+    node_ref().prop_flat_map(|node_ref| {
+        let found = option::of(node(Just(node_ref.name.clone())));
+        found.prop_map(move |found| NodeReading {
+            node: node_ref.clone(),
+            found,
+        })
+    })
+}
+
+fn nodes() -> impl Strategy<Value = Update> {
+    prop_oneof![
+        vec(node(name()), 0..4).prop_map(|nodes| Update::Nodes(Change::Reset(nodes))),
+        (vec(node(name()), 0..3), vec(node_ref(), 0..3))
+            .prop_map(|(upserted, deleted)| Update::Nodes(Change::Patch { upserted, deleted })),
+        vec(node_ref(), 1..3).prop_map(Update::NodesGone),
+    ]
+}
+
 fn change<T: Clone + std::fmt::Debug + 'static>(
     namespace: Option<String>,
     one: impl Strategy<Value = T> + Clone + 'static,
@@ -181,6 +238,7 @@ fn update() -> impl Strategy<Value = Update> {
             option::of(service(object.clone())),
             vec(slice(object), 0..3),
             vec(reading, 0..3),
+            vec(node_reading(), 0..3),
         );
         let names = (scope.clone(), scope.clone(), scope.clone(), scope);
         prop_oneof![
@@ -196,18 +254,23 @@ fn update() -> impl Strategy<Value = Update> {
                 service: names.2.clone(),
                 vanished
             }),
-            confirmed.prop_map(move |(relist_id, service, slices, pods)| {
+            confirmed.prop_map(move |(relist_id, service, slices, pods, nodes)| {
                 Update::Confirm(Confirm {
                     relist_id,
                     object: names.3.clone(),
                     service,
                     slices,
                     pods,
+                    nodes,
                 })
             }),
         ]
     });
-    prop_oneof![1 => change(None, source().boxed()).prop_map(Update::Sources), 4 => of_service]
+    prop_oneof![
+        1 => change(None, source().boxed()).prop_map(Update::Sources),
+        2 => nodes(),
+        4 => of_service,
+    ]
 }
 
 fn statement() -> impl Strategy<Value = Statement> {
@@ -242,7 +305,11 @@ fn kept(statement: &Statement) -> BTreeSet<String> {
             change: Change::Reset(slices) | Change::Patch { upserted: slices, .. },
             ..
         } => of_slices(slices),
-        Update::Departures { .. } => BTreeSet::new(),
+        Update::Nodes(Change::Reset(nodes) | Change::Patch { upserted: nodes, .. }) => {
+            nodes.iter().flat_map(kept_by_node).collect()
+        }
+        Update::Departures { .. } | Update::NodesGone(_) => BTreeSet::new(),
+        // A node that was not read is not confirmed, and no less there.
         Update::Confirm(confirm) => &kept_by_service(confirm.service.as_ref()) | &of_slices(&confirm.slices),
     }
 }
@@ -272,6 +339,15 @@ fn kept_by_slice(slice: &EndpointSlice) -> Vec<String> {
         .collect()
 }
 
+/// A node that loses a label may lose its place among the targets.
+fn kept_by_node(node: &Node) -> Vec<String> {
+    let labels = node
+        .labels
+        .keys()
+        .map(|key| format!("node {} label {key}", node.name));
+    labels.chain([format!("node {}", node.name)]).collect()
+}
+
 /// What a statement says is gone.
 fn gone(statement: &Statement) -> BTreeSet<String> {
     let Statement::Update { update, .. } = statement else {
@@ -295,7 +371,13 @@ fn gone(statement: &Statement) -> BTreeSet<String> {
                 .pods
                 .iter()
                 .filter(|reading| reading.evidence.is_positive());
-            positive.map(|reading| reading.pod.uid.to_string()).collect()
+            let pods = positive.map(|reading| reading.pod.uid.to_string());
+            let nodes = confirm.nodes.iter().filter(|reading| reading.is_gone());
+            pods.chain(nodes.map(|reading| reading.node.uid.to_string()))
+                .collect()
+        }
+        Update::Nodes(Change::Patch { deleted: nodes, .. }) | Update::NodesGone(nodes) => {
+            nodes.iter().map(|node| node.uid.to_string()).collect()
         }
         _ => BTreeSet::new(),
     }
@@ -307,6 +389,7 @@ fn is_late(statement: &Statement) -> bool {
         statement,
         Statement::Update {
             update: Update::Sources(Change::Patch { .. })
+                | Update::Nodes(Change::Patch { .. })
                 | Update::Slices {
                     change: Change::Patch { .. },
                     ..
@@ -381,6 +464,13 @@ fn without_one(message: &DynamicMessage) -> Vec<DynamicMessage> {
                             replace(Value::List(list));
                         }
                     }
+                }
+            }
+            Value::Map(entries) => {
+                for key in entries.keys() {
+                    let mut smaller = entries.clone();
+                    smaller.remove(key);
+                    replace(Value::Map(smaller));
                 }
             }
             _ => {}

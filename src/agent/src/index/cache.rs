@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, fmt};
 
 use model::{
     fact::{EndpointSlice, ObjectName, ObjectVersion, Service},
+    node::Node,
     sabotage,
     stream::Source,
 };
@@ -15,6 +16,7 @@ pub enum Kind {
     TargetGroupBinding,
     Service,
     EndpointSlice,
+    Node,
 }
 
 impl fmt::Display for Kind {
@@ -25,49 +27,59 @@ impl fmt::Display for Kind {
 
 /// An object of a watched kind.
 pub trait Object: Clone + fmt::Debug {
-    fn object(&self) -> &ObjectName;
+    /// What tells objects of the kind apart.
+    type Key: Clone + Ord + fmt::Debug + fmt::Display;
+    fn key(&self) -> &Self::Key;
     fn version(&self) -> ObjectVersion;
     /// Whether the two say the same, but for the resourceVersion: writing a status or an annotation is no news.
     fn says_the_same(&self, other: &Self) -> bool;
 }
 
 macro_rules! object {
-    ($type:ident { $($field:ident),* }) => {
+    ($type:ident by $key:ident: $key_type:ty { $($field:ident),* }) => {
         impl Object for $type {
-            fn object(&self) -> &ObjectName {
-                &self.object
+            type Key = $key_type;
+            fn key(&self) -> &$key_type {
+                &self.$key
             }
             fn version(&self) -> ObjectVersion {
                 self.version
             }
             fn says_the_same(&self, other: &Self) -> bool {
-                let Self { object, version, $($field),* } = self;
-                *object == other.object && version.uid == other.version.uid $(&& *$field == other.$field)*
+                let Self { $key, version, $($field),* } = self;
+                *$key == other.$key && version.uid == other.version.uid $(&& *$field == other.$field)*
             }
         }
     };
 }
 
-object!(Source {
+object!(Source by object: ObjectName {
     generation,
     spec,
     deleting
 });
-object!(Service {
+object!(Service by object: ObjectName {
     service_type,
     ports,
     selector
 });
-object!(EndpointSlice {
+object!(EndpointSlice by object: ObjectName {
     service,
     family,
     ports,
     endpoints
 });
+object!(Node by name: String {
+    provider_id,
+    labels,
+    taints,
+    ready,
+    unschedulable
+});
 
 /// What a watch says.
 #[derive(Clone, Debug)]
-pub enum Event<T> {
+pub enum Event<T: Object> {
     /// A complete, consistent list begins.
     Init,
     InitApply(T),
@@ -75,18 +87,18 @@ pub enum Event<T> {
     InitDone,
     Apply(T),
     Delete {
-        object: ObjectName,
+        object: T::Key,
         uid: Uuid,
     },
     /// The object exists, but cannot be read: what was known of it stays.
-    Unreadable(ObjectName),
+    Unreadable(T::Key),
     /// The kind cannot be seen any more. What was known stays, and is not told until the next list is complete.
     Lost(String),
 }
 
 /// What an event changed.
 #[derive(Debug)]
-pub(super) struct Outcome<T> {
+pub(super) struct Outcome<T: Object> {
     pub(super) deltas: Vec<Delta<T>>,
     /// The kind became visible: everything is to be told.
     pub(super) synced: bool,
@@ -96,8 +108,8 @@ pub(super) struct Outcome<T> {
 
 /// An object that changed. Its present state is in the cache.
 #[derive(Debug)]
-pub(super) struct Delta<T> {
-    pub(super) object: ObjectName,
+pub(super) struct Delta<T: Object> {
+    pub(super) object: T::Key,
     pub(super) uid: Uuid,
     pub(super) old: Option<T>,
 }
@@ -111,14 +123,14 @@ enum State {
 }
 
 #[derive(Debug)]
-pub(super) struct Cache<T> {
-    objects: BTreeMap<ObjectName, T>,
+pub(super) struct Cache<T: Object> {
+    objects: BTreeMap<T::Key, T>,
     /// The list under way: its names, with the state where it is news.
-    list: Option<BTreeMap<ObjectName, Option<T>>>,
+    list: Option<BTreeMap<T::Key, Option<T>>>,
     state: State,
 }
 
-impl<T> Default for Cache<T> {
+impl<T: Object> Default for Cache<T> {
     fn default() -> Self {
         Self {
             objects: BTreeMap::new(),
@@ -129,7 +141,7 @@ impl<T> Default for Cache<T> {
 }
 
 impl<T: Object> Cache<T> {
-    pub(super) fn get(&self, object: &ObjectName) -> Option<&T> {
+    pub(super) fn get(&self, object: &T::Key) -> Option<&T> {
         self.objects.get(object)
     }
 
@@ -160,7 +172,7 @@ impl<T: Object> Cache<T> {
             Event::InitApply(new) => {
                 let news = self.is_news(&new);
                 if let Some(list) = &mut self.list {
-                    list.insert(new.object().clone(), news.then_some(new));
+                    list.insert(new.key().clone(), news.then_some(new));
                 }
             }
             Event::InitDone => {
@@ -203,12 +215,12 @@ impl<T: Object> Cache<T> {
 
     fn is_news(&self, new: &T) -> bool {
         self.objects
-            .get(new.object())
+            .get(new.key())
             .is_none_or(|present| !present.says_the_same(new))
     }
 
     fn put(&mut self, new: T) -> Delta<T> {
-        let (object, uid) = (new.object().clone(), new.version().uid);
+        let (object, uid) = (new.key().clone(), new.version().uid);
         Delta {
             old: self.objects.insert(object.clone(), new),
             object,
@@ -216,7 +228,7 @@ impl<T: Object> Cache<T> {
         }
     }
 
-    fn replace(&mut self, list: BTreeMap<ObjectName, Option<T>>) -> Vec<Delta<T>> {
+    fn replace(&mut self, list: BTreeMap<T::Key, Option<T>>) -> Vec<Delta<T>> {
         let gone: Vec<_> = self
             .objects
             .keys()

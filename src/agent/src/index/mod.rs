@@ -6,6 +6,7 @@
 
 mod cache;
 mod departed;
+mod gone;
 mod outbox;
 
 use std::{
@@ -15,6 +16,7 @@ use std::{
 
 use model::{
     fact::{Endpoint, EndpointSlice, Evidence, ObjectName, PodRef, Service},
+    node::{Node, NodeRef},
     stream::{Change, Confirm, Source, Statement, Tombstone, Update},
 };
 use uuid::Uuid;
@@ -22,6 +24,7 @@ use uuid::Uuid;
 use cache::Cache;
 pub use cache::{Event, Kind, Object};
 use departed::Departed;
+use gone::Gone;
 use outbox::{Outbox, Pending, Scope};
 
 /// A watch event of one of the kinds.
@@ -30,6 +33,7 @@ pub enum Input {
     Sources(Event<Source>),
     Services(Event<Service>),
     Slices(Event<EndpointSlice>),
+    Nodes(Event<Node>),
 }
 
 /// An endpoint as the union of slices counts it: one address of one pod.
@@ -52,6 +56,7 @@ pub struct ProofRequest {
 pub enum Resync {
     Sources,
     Service(ObjectName),
+    Nodes,
 }
 
 #[derive(Debug, Default)]
@@ -59,16 +64,21 @@ pub struct Index {
     sources: Cache<Source>,
     services: Cache<Service>,
     slices: Cache<EndpointSlice>,
+    nodes: Cache<Node>,
     /// Service → names of its slices.
     slices_of: BTreeMap<ObjectName, BTreeSet<String>>,
     /// What the server asked for last; outlives the stream, so that departures are noticed while there is none.
     subscribed: BTreeMap<ObjectName, Departed>,
+    /// Whether the server asked for nodes last; outlives the stream as well.
+    wants_nodes: bool,
+    gone: Gone,
     outbox: Option<Outbox>,
     proofs: Vec<ProofRequest>,
+    node_proofs: Vec<NodeRef>,
 }
 
 impl Index {
-    /// A stream begins: everything is to be told again, the Services once they are subscribed to.
+    /// A stream begins: everything is to be told again, Services and nodes once they are subscribed to.
     pub fn connect(&mut self, epoch: u64) {
         let mut outbox = Outbox::new(epoch);
         for kind in [Kind::TargetGroupBinding, Kind::Service, Kind::EndpointSlice] {
@@ -79,6 +89,7 @@ impl Index {
         outbox.enqueue(Scope::Sources);
         self.outbox = Some(outbox);
         self.subscribed.values_mut().for_each(Departed::forget_sent);
+        self.gone.forget_sent();
     }
 
     pub fn disconnect(&mut self) {
@@ -90,13 +101,14 @@ impl Index {
         self.outbox.as_ref().map(Outbox::epoch)
     }
 
-    /// Whether every kind has been listed completely and can still be seen.
+    /// Whether every kind that no cluster can do without has been listed completely and can still be seen. Without nodes,
+    /// bindings of instance groups alone wait.
     pub fn is_synced(&self) -> bool {
         self.sources.is_synced() && self.services.is_synced() && self.slices.is_synced()
     }
 
     /// Replaces what the server wants to know of.
-    pub fn subscribe(&mut self, services: BTreeSet<ObjectName>) {
+    pub fn subscribe(&mut self, services: BTreeSet<ObjectName>, nodes: bool) {
         self.subscribed.retain(|service, _| services.contains(service));
         for service in services {
             let departed = self.subscribed.entry(service.clone()).or_default();
@@ -107,6 +119,24 @@ impl Index {
         if let Some(outbox) = &mut self.outbox {
             outbox.retain(|service| self.subscribed.contains_key(service));
         }
+        self.subscribe_nodes(nodes);
+    }
+
+    fn subscribe_nodes(&mut self, wanted: bool) {
+        self.wants_nodes = wanted;
+        if !wanted {
+            self.gone.clear();
+        }
+        let lost = self.nodes.lost().is_some();
+        let Some(outbox) = &mut self.outbox else { return };
+        if !wanted {
+            outbox.end_nodes();
+        } else if !outbox.wants_nodes() {
+            if lost {
+                outbox.enqueue(Scope::Lost(Kind::Node));
+            }
+            outbox.restart_nodes(self.gone.is_telling());
+        }
     }
 
     /// Everything up to `revision` is stored.
@@ -114,6 +144,7 @@ impl Index {
         self.subscribed
             .values_mut()
             .for_each(|departed| departed.acknowledged(revision));
+        self.gone.acknowledged(revision);
     }
 
     pub fn resync(&mut self, scope: &Resync) {
@@ -126,6 +157,11 @@ impl Index {
                     outbox.restart(service, departed.is_telling());
                 }
             }
+            Resync::Nodes if self.wants_nodes => {
+                self.gone.forget_sent();
+                outbox.restart_nodes(self.gone.is_telling());
+            }
+            Resync::Nodes => {}
         }
     }
 
@@ -146,6 +182,26 @@ impl Index {
         {
             outbox.departures(service);
         }
+    }
+
+    /// Takes the answer to one of [`Self::take_node_proofs`]: a live read did not find the node.
+    pub fn node_is_gone(&mut self, node: NodeRef) {
+        let is_there = self
+            .nodes
+            .get(&node.name)
+            .is_some_and(|present| present.version.uid == node.uid);
+        if is_there || !self.wants_nodes {
+            return;
+        }
+        self.gone.add(node);
+        if let Some(outbox) = &mut self.outbox {
+            outbox.nodes_gone();
+        }
+    }
+
+    /// The nodes that left since the last call, for live reads.
+    pub fn take_node_proofs(&mut self) -> Vec<NodeRef> {
+        std::mem::take(&mut self.node_proofs)
     }
 
     /// The reads that are wanted since the last call.
@@ -182,6 +238,32 @@ impl Index {
                 }
             }
             Input::Slices(event) => self.slices_event(event),
+            Input::Nodes(event) => self.nodes_event(event),
+        }
+    }
+
+    fn nodes_event(&mut self, event: Event<Node>) {
+        let outcome = self.nodes.handle(event);
+        if !self.wants_nodes {
+            return;
+        }
+        for delta in &outcome.deltas {
+            let present = self.nodes.get(&delta.object).map(|node| node.version.uid);
+            let left = delta.old.iter().filter(|old| present != Some(old.version.uid));
+            self.node_proofs.extend(left.map(Node::node_ref));
+        }
+        let Some(outbox) = &mut self.outbox else { return };
+        if outcome.synced && outbox.wants_nodes() {
+            outbox.restart_nodes(self.gone.is_telling());
+        }
+        for delta in outcome.deltas {
+            outbox.node(NodeRef {
+                name: delta.object,
+                uid: delta.uid,
+            });
+        }
+        if outcome.lost && outbox.wants_nodes() {
+            outbox.enqueue(Scope::Lost(Kind::Node));
         }
     }
 
@@ -284,6 +366,7 @@ impl Index {
             Kind::TargetGroupBinding => self.sources.lost(),
             Kind::Service => self.services.lost(),
             Kind::EndpointSlice => self.slices.lost(),
+            Kind::Node => self.nodes.lost(),
         }
     }
 
@@ -309,6 +392,7 @@ impl Index {
                 Scope::Service(service) => self
                     .next_of_service(service, &mut outbox)
                     .map(|update| outbox.stamp(update)),
+                Scope::Nodes => self.next_of_nodes(&mut outbox).map(|update| outbox.stamp(update)),
             };
             if statement.is_some() {
                 outbox.requeue(scope);
@@ -326,7 +410,7 @@ impl Index {
         let change = match outbox.take_sources() {
             Pending::Nothing => return None,
             Pending::All => Change::Reset(self.sources.iter().cloned().collect()),
-            Pending::Some(objects) => patch(objects, |object| self.sources.get(object).cloned()),
+            Pending::Some(objects) => patch(objects, |object| self.sources.get(object).cloned(), tombstone),
         };
         Some(Update::Sources(change))
     }
@@ -349,12 +433,13 @@ impl Index {
         let change = match std::mem::take(&mut pending.slices) {
             Pending::Nothing => None,
             Pending::All => Some(Change::Reset(self.slices_in(service).cloned().collect())),
-            Pending::Some(objects) => Some(patch(objects, |object| {
-                self.slices
-                    .get(object)
-                    .filter(|slice| service_of(slice) == *service)
-                    .cloned()
-            })),
+            Pending::Some(objects) => {
+                let get = |object: &ObjectName| {
+                    let slice = self.slices.get(object);
+                    slice.filter(|slice| service_of(slice) == *service).cloned()
+                };
+                Some(patch(objects, get, tombstone))
+            }
         };
         if let Some(change) = change {
             return Some(Update::Slices {
@@ -377,18 +462,49 @@ impl Index {
         }
         pending.confirm.take().map(Update::Confirm)
     }
+
+    /// First the nodes, then which of those that left have come to their end.
+    fn next_of_nodes(&mut self, outbox: &mut Outbox) -> Option<Update> {
+        if !self.nodes.is_synced() {
+            return None;
+        }
+        let revision = outbox.next_revision();
+        let pending = outbox.pending_nodes()?;
+        match std::mem::take(&mut pending.nodes) {
+            Pending::Nothing => {}
+            Pending::All => return Some(Update::Nodes(Change::Reset(self.nodes.iter().cloned().collect()))),
+            Pending::Some(nodes) => {
+                let get = |name: &String| self.nodes.get(name).cloned();
+                let change = patch(nodes, get, |name, uid| NodeRef { name, uid });
+                return Some(Update::Nodes(change));
+            }
+        }
+        if !std::mem::take(&mut pending.gone) {
+            return None;
+        }
+        let gone = self.gone.tell(revision);
+        (!gone.is_empty()).then_some(Update::NodesGone(gone))
+    }
 }
 
-fn patch<T>(objects: BTreeMap<ObjectName, Uuid>, get: impl Fn(&ObjectName) -> Option<T>) -> Change<T> {
+fn patch<K, T, D>(
+    objects: BTreeMap<K, Uuid>,
+    get: impl Fn(&K) -> Option<T>,
+    deleted_one: fn(K, Uuid) -> D,
+) -> Change<T, D> {
     let mut upserted = Vec::new();
     let mut deleted = Vec::new();
     for (object, uid) in objects {
         match get(&object) {
             Some(present) => upserted.push(present),
-            None => deleted.push(Tombstone { object, uid }),
+            None => deleted.push(deleted_one(object, uid)),
         }
     }
     Change::Patch { upserted, deleted }
+}
+
+fn tombstone(object: ObjectName, uid: Uuid) -> Tombstone {
+    Tombstone { object, uid }
 }
 
 fn service_of(slice: &EndpointSlice) -> ObjectName {

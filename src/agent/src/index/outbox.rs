@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use model::{
     fact::ObjectName,
+    node::NodeRef,
     stream::{Confirm, Statement, Update},
 };
 use uuid::Uuid;
@@ -15,21 +16,22 @@ pub(super) enum Scope {
     Lost(Kind),
     Sources,
     Service(ObjectName),
+    Nodes,
 }
 
 /// What of a set is to be told.
 #[derive(Debug, Default)]
-pub(super) enum Pending {
+pub(super) enum Pending<K = ObjectName> {
     #[default]
     Nothing,
     /// These, with the UID for a tombstone if one is gone.
-    Some(BTreeMap<ObjectName, Uuid>),
+    Some(BTreeMap<K, Uuid>),
     /// A reset.
     All,
 }
 
-impl Pending {
-    fn add(&mut self, object: ObjectName, uid: Uuid) {
+impl<K: Ord> Pending<K> {
+    fn add(&mut self, object: K, uid: Uuid) {
         match self {
             Self::Nothing => *self = Self::Some(BTreeMap::from([(object, uid)])),
             Self::Some(objects) => {
@@ -74,6 +76,14 @@ pub(super) struct Outbox {
     queue: VecDeque<Scope>,
     sources: Pending,
     services: BTreeMap<ObjectName, ServicePending>,
+    /// `None`: not wanted.
+    nodes: Option<NodesPending>,
+}
+
+#[derive(Debug)]
+pub(super) struct NodesPending {
+    pub(super) nodes: Pending<String>,
+    pub(super) gone: bool,
 }
 
 impl Outbox {
@@ -84,6 +94,7 @@ impl Outbox {
             queue: VecDeque::new(),
             sources: Pending::All,
             services: BTreeMap::new(),
+            nodes: None,
         }
     }
 
@@ -124,6 +135,10 @@ impl Outbox {
             Scope::Lost(_) => false,
             Scope::Sources => !self.sources.is_nothing(),
             Scope::Service(service) => self.services.get(service).is_some_and(|p| !p.is_nothing()),
+            Scope::Nodes => self
+                .nodes
+                .as_ref()
+                .is_some_and(|p| p.gone || !p.nodes.is_nothing()),
         };
         if more {
             self.enqueue(scope);
@@ -184,6 +199,41 @@ impl Outbox {
     pub(super) fn confirm(&mut self, confirm: Confirm) {
         let service = confirm.object.clone();
         self.mark(&service, |pending| pending.confirm = Some(confirm));
+    }
+
+    /// From now on nodes are to be told, all of them first.
+    pub(super) fn restart_nodes(&mut self, gone: bool) {
+        self.nodes = Some(NodesPending {
+            nodes: Pending::All,
+            gone,
+        });
+        self.enqueue(Scope::Nodes);
+    }
+
+    pub(super) fn wants_nodes(&self) -> bool {
+        self.nodes.is_some()
+    }
+
+    pub(super) fn end_nodes(&mut self) {
+        self.nodes = None;
+    }
+
+    pub(super) fn node(&mut self, node: NodeRef) {
+        if let Some(pending) = &mut self.nodes {
+            pending.nodes.add(node.name, node.uid);
+            self.enqueue(Scope::Nodes);
+        }
+    }
+
+    pub(super) fn nodes_gone(&mut self) {
+        if let Some(pending) = &mut self.nodes {
+            pending.gone = true;
+            self.enqueue(Scope::Nodes);
+        }
+    }
+
+    pub(super) fn pending_nodes(&mut self) -> Option<&mut NodesPending> {
+        self.nodes.as_mut()
     }
 
     pub(super) fn take_sources(&mut self) -> Pending {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use model::{
     fact::{EndpointSlice, ObjectName, Service},
+    node::Node,
     stream::{Change, Source, Update},
 };
 
@@ -12,6 +13,7 @@ pub(crate) struct Mirror {
     pub(crate) sources: BTreeMap<ObjectName, Source>,
     pub(crate) services: BTreeMap<ObjectName, Option<Service>>,
     pub(crate) slices: BTreeMap<ObjectName, BTreeMap<ObjectName, EndpointSlice>>,
+    pub(crate) nodes: BTreeMap<String, Node>,
 }
 
 impl Mirror {
@@ -64,7 +66,23 @@ impl Mirror {
                 }
                 slices.extend(upserted.into_iter().map(|slice| (slice.object.clone(), slice)));
             }
-            Update::Departures { .. } | Update::Confirm(_) => {}
+            Update::Nodes(Change::Reset(nodes)) => {
+                self.nodes = nodes.into_iter().map(|node| (node.name.clone(), node)).collect();
+            }
+            Update::Nodes(Change::Patch { upserted, deleted }) => {
+                for node in deleted {
+                    if self
+                        .nodes
+                        .get(&node.name)
+                        .is_some_and(|n| n.version.uid == node.uid)
+                    {
+                        self.nodes.remove(&node.name);
+                    }
+                }
+                self.nodes
+                    .extend(upserted.into_iter().map(|node| (node.name.clone(), node)));
+            }
+            Update::Departures { .. } | Update::NodesGone(_) | Update::Confirm(_) => {}
         }
     }
 }

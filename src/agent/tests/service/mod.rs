@@ -136,6 +136,7 @@ impl AgentService for Service {
         };
         let subscribe = v1::Subscribe {
             services: self.services.lock().unwrap().clone(),
+            nodes: true,
         };
         for message in [Message::Welcome(welcome), Message::Subscribe(subscribe)] {
             out.try_send(Ok(ServerMessage {

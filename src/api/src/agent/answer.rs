@@ -16,6 +16,7 @@ pub(super) fn reply(reply: Reply) -> ServerMessage {
             let scope = match scope {
                 Scope::Sources => resync::Scope::Sources(v1::AllSources {}),
                 Scope::Service(service) => resync::Scope::Service(service.into()),
+                Scope::Nodes => resync::Scope::Nodes(v1::AllNodes {}),
             };
             Message::Resync(v1::Resync {
                 reason: reason.to_owned(),
@@ -27,14 +28,21 @@ pub(super) fn reply(reply: Reply) -> ServerMessage {
 
 pub(super) fn directive(directive: Directive) -> ServerMessage {
     message(match directive {
-        Directive::Subscribe(services) => Message::Subscribe(v1::Subscribe {
+        Directive::Subscribe { services, nodes } => Message::Subscribe(v1::Subscribe {
             services: services.into_iter().map(Into::into).collect(),
+            nodes,
         }),
-        Directive::Relist { id, service, pods } => Message::Relist(v1::Relist {
+        Directive::Relist {
+            id,
+            service,
+            pods,
+            nodes,
+        } => Message::Relist(v1::Relist {
             relist_id: id,
             namespace: service.namespace,
             service: service.name,
             pods: pods.into_iter().map(Into::into).collect(),
+            nodes: nodes.into_iter().map(Into::into).collect(),
         }),
         Directive::WriteBack(WriteBack {
             id,

@@ -14,6 +14,8 @@ pub enum Scope {
     Sources,
     /// One Service with its slices.
     Service(ObjectName),
+    /// All nodes.
+    Nodes,
 }
 
 /// What is known of one stream's revisions and scopes.
@@ -25,6 +27,7 @@ pub(super) struct Continuity {
     /// Scopes that the agent was asked to reset, and has not yet.
     asked: BTreeSet<Scope>,
     subscribed: BTreeSet<ObjectName>,
+    nodes_subscribed: bool,
 }
 
 /// What to do about a statement.
@@ -37,15 +40,17 @@ pub(super) struct Verdict {
 }
 
 impl Continuity {
-    /// The services that the agent was told to stream. What it said of others is no longer followed.
-    pub(super) fn subscribe(&mut self, services: BTreeSet<ObjectName>) {
+    /// What the agent was told to stream. What it said of others is no longer followed.
+    pub(super) fn subscribe(&mut self, services: BTreeSet<ObjectName>, nodes: bool) {
         let keep = |scope: &Scope| match scope {
             Scope::Sources => true,
             Scope::Service(service) => services.contains(service),
+            Scope::Nodes => nodes,
         };
         self.followed.retain(keep);
         self.asked.retain(keep);
         self.subscribed = services;
+        self.nodes_subscribed = nodes;
     }
 
     pub(super) fn judge(&mut self, revision: u64, update: &Update) -> Verdict {
@@ -71,6 +76,10 @@ impl Continuity {
                         &mut reason,
                     )
             }
+            Update::Nodes(change) => {
+                self.nodes_subscribed && self.follow(Scope::Nodes, is_reset(change), &mut resync, &mut reason)
+            }
+            Update::NodesGone(_) => self.nodes_subscribed,
             // Each says all that it is about.
             Update::Service { object, .. } | Update::Confirm(Confirm { object, .. }) => {
                 self.subscribed.contains(object)
@@ -110,7 +119,7 @@ impl Continuity {
     }
 }
 
-fn is_reset<T>(change: &Change<T>) -> bool {
+fn is_reset<T, D>(change: &Change<T, D>) -> bool {
     matches!(change, Change::Reset(_))
 }
 
@@ -162,7 +171,7 @@ mod tests {
     #[test]
     fn a_missing_revision_asks_for_every_scope_again() {
         let mut stream = Continuity::default();
-        stream.subscribe([ObjectName::new("default", "web")].into());
+        stream.subscribe([ObjectName::new("default", "web")].into(), false);
         assert!(stream.judge(1, &reset()).take);
         assert!(stream.judge(2, &slices("web", true)).take);
         let verdict = stream.judge(4, &patch());
@@ -197,13 +206,36 @@ mod tests {
     }
 
     #[test]
+    fn nodes_are_taken_while_they_are_wanted_and_from_a_reset_on() {
+        let nodes = |reset| {
+            Update::Nodes(if reset {
+                Change::Reset(vec![])
+            } else {
+                Change::Patch {
+                    upserted: vec![],
+                    deleted: vec![],
+                }
+            })
+        };
+        let mut stream = Continuity::default();
+        assert!(!stream.judge(1, &nodes(true)).take);
+        stream.subscribe(BTreeSet::new(), true);
+        let verdict = stream.judge(2, &nodes(false));
+        assert_eq!((verdict.take, verdict.resync), (false, vec![Scope::Nodes]));
+        assert!(stream.judge(3, &nodes(true)).take);
+        assert!(stream.judge(4, &nodes(false)).take);
+        stream.subscribe(BTreeSet::new(), false);
+        assert!(!stream.judge(5, &nodes(false)).take);
+    }
+
+    #[test]
     fn a_service_that_is_not_subscribed_is_not_taken() {
         let mut stream = Continuity::default();
         assert!(!stream.judge(1, &slices("web", true)).take);
-        stream.subscribe([ObjectName::new("default", "web")].into());
+        stream.subscribe([ObjectName::new("default", "web")].into(), false);
         assert!(stream.judge(2, &slices("web", true)).take);
-        stream.subscribe(BTreeSet::new());
-        stream.subscribe([ObjectName::new("default", "web")].into());
+        stream.subscribe(BTreeSet::new(), false);
+        stream.subscribe([ObjectName::new("default", "web")].into(), false);
         let verdict = stream.judge(3, &slices("web", false));
         assert_eq!((verdict.take, verdict.resync), (false, vec![scope("web")]));
     }

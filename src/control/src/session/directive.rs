@@ -3,6 +3,7 @@
 use model::{
     condition::{BindingStatus, Reason, Truth},
     fact::{ObjectName, PodRef},
+    node::NodeRef,
 };
 use uuid::Uuid;
 
@@ -11,13 +12,14 @@ use super::Scope;
 /// Something that the agent is to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Directive {
-    /// Stream the state of these services, and of no others.
-    Subscribe(Vec<ObjectName>),
+    /// Stream the state of these services, and of no others; and of the nodes, or not.
+    Subscribe { services: Vec<ObjectName>, nodes: bool },
     /// Read again from the API server, and confirm.
     Relist {
         id: u64,
         service: ObjectName,
         pods: Vec<PodRef>,
+        nodes: Vec<NodeRef>,
     },
     /// Write into the object. The latest per object wins.
     WriteBack(WriteBack),

@@ -62,6 +62,8 @@ impl Session {
             Update::Departures { service, vanished } => {
                 store.ingest_departures(stream, &service, &vanished).await?
             }
+            Update::Nodes(change) => store.ingest_nodes(stream, &change).await?,
+            Update::NodesGone(nodes) => store.ingest_nodes_gone(stream, &nodes).await?,
             Update::Confirm(confirm) => store.ingest_confirm(stream, &confirm).await?,
         })
     }
@@ -105,6 +107,7 @@ fn scope(update: &Update) -> Scope {
         Update::Service { object: service, .. }
         | Update::Slices { service, .. }
         | Update::Departures { service, .. } => Scope::Service(service.clone()),
+        Update::Nodes(_) | Update::NodesGone(_) => Scope::Nodes,
         Update::Confirm(confirm) => Scope::Service(confirm.object.clone()),
     }
 }

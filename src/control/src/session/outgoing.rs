@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::{BindingId, condition::Reason, fact::ObjectName};
+use store::Subscriptions;
 
 use super::{Directive, Event, Session, WriteBack};
 use crate::Error;
@@ -13,8 +14,8 @@ const WRITE_BACKS: u32 = 200;
 /// What the agent has been told on this stream.
 #[derive(Debug, Default)]
 pub(super) struct Told {
-    /// Service → token of the subscription. `None`: nothing was said yet, not even that there is nothing.
-    services: Option<BTreeMap<ObjectName, i64>>,
+    /// `None`: nothing was said yet, not even that there is nothing.
+    wanted: Option<Wanted>,
     relists: BTreeSet<u64>,
     /// The highest version of a status that was sent.
     version: i64,
@@ -23,6 +24,41 @@ pub(super) struct Told {
     reasons: Option<BTreeMap<BindingId, Reason>>,
     /// A write-back failed: all are sent again after a while.
     write_back_failed: bool,
+}
+
+/// What the agent is to state, each with the token of its subscription.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Wanted {
+    services: BTreeMap<ObjectName, i64>,
+    nodes: Option<i64>,
+}
+
+impl From<Subscriptions> for Wanted {
+    fn from(subscriptions: Subscriptions) -> Self {
+        let Subscriptions { services, nodes } = subscriptions;
+        Self {
+            services: services.into_iter().map(|it| (it.service, it.token)).collect(),
+            nodes,
+        }
+    }
+}
+
+impl Wanted {
+    /// Without what was told by another token: its facts were forgotten in between, so the agent must be unsubscribed and
+    /// state them anew.
+    fn unforgotten(&self, told: &Self) -> Self {
+        let mut kept = self.clone();
+        kept.services
+            .retain(|service, token| told.services.get(service).is_none_or(|told| told == token));
+        kept.nodes = kept
+            .nodes
+            .filter(|token| told.nodes.is_none_or(|told| told == *token));
+        kept
+    }
+
+    fn names(&self) -> BTreeSet<ObjectName> {
+        self.services.keys().cloned().collect()
+    }
 }
 
 impl Told {
@@ -66,32 +102,32 @@ impl Session {
     }
 
     async fn subscribe(&mut self) -> Result<Vec<Directive>, Error> {
-        let subscriptions = self.control.store.subscriptions(self.stream.cluster).await?;
-        let wanted: BTreeMap<_, _> = subscriptions
-            .into_iter()
-            .map(|it| (it.service, it.token))
-            .collect();
-        if self.told.services.as_ref() == Some(&wanted) {
+        let wanted: Wanted = self
+            .control
+            .store
+            .subscriptions(self.stream.cluster)
+            .await?
+            .into();
+        if self.told.wanted.as_ref() == Some(&wanted) {
             return Ok(Vec::new());
         }
-        let told = self.told.services.take().unwrap_or_default();
-        // Their facts were forgotten in between: the agent must be unsubscribed, so that it states them anew.
-        let forgotten =
-            |service: &ObjectName, token: &i64| told.get(service).is_some_and(|told| told != token);
-        let kept: Vec<_> = wanted
-            .iter()
-            .filter(|(service, token)| !forgotten(service, token))
-            .map(|(it, _)| it.clone())
-            .collect();
+        let told = self.told.wanted.take().unwrap_or_default();
+        let kept = wanted.unforgotten(&told);
         let mut directives = Vec::new();
-        if kept.len() < wanted.len() {
-            self.continuity.subscribe(kept.iter().cloned().collect());
-            directives.push(Directive::Subscribe(kept));
+        if kept != wanted {
+            directives.push(self.follow(&kept));
         }
-        self.continuity.subscribe(wanted.keys().cloned().collect());
-        directives.push(Directive::Subscribe(wanted.keys().cloned().collect()));
-        self.told.services = Some(wanted);
+        directives.push(self.follow(&wanted));
+        self.told.wanted = Some(wanted);
         Ok(directives)
+    }
+
+    fn follow(&mut self, wanted: &Wanted) -> Directive {
+        self.continuity.subscribe(wanted.names(), wanted.nodes.is_some());
+        Directive::Subscribe {
+            services: wanted.services.keys().cloned().collect(),
+            nodes: wanted.nodes.is_some(),
+        }
     }
 
     async fn relist(&mut self, directives: &mut Vec<Directive>) -> Result<(), Error> {
@@ -103,6 +139,7 @@ impl Session {
                     id: relist.id,
                     service: relist.service,
                     pods: relist.pods,
+                    nodes: relist.nodes,
                 });
             }
         }

@@ -216,7 +216,7 @@ pub(crate) async fn state(session: &mut Session, revision: u64, update: Update) 
 /// The services of the last Subscribe.
 pub(crate) fn subscribed(directives: &[Directive]) -> Option<Vec<ObjectName>> {
     directives.iter().rev().find_map(|directive| match directive {
-        Directive::Subscribe(services) => Some(services.clone()),
+        Directive::Subscribe { services, .. } => Some(services.clone()),
         _ => None,
     })
 }

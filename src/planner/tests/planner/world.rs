@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv4Addr},
+    sync::Arc,
 };
 
 use jiff::{SignedDuration, Timestamp};
@@ -18,6 +19,7 @@ use model::{
     group::BoundService,
     guard::Guards,
     ledger::{Ground, LedgerState, LedgerTarget, Removal},
+    node::NodeFacts,
     plan::{Addition, MarkKey, Plan, Step},
     target::{HealthState, ObservedTarget, TargetType},
     target_group::{IpAddressType, TargetGroup, TargetGroupFacts, TargetGroupSpec},
@@ -253,6 +255,7 @@ impl World {
                 cluster: self.clusters[&cluster].cluster.clone(),
                 last_seen: None,
                 facts,
+                nodes: Arc::new(NodeFacts::default()),
             },
         );
         id

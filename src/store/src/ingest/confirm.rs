@@ -1,4 +1,4 @@
-//! The answer to a relist: consistent reads of a Service, all its slices and the pods that were asked about.
+//! The answer to a relist: consistent reads of a Service, all its slices, and the pods and nodes that were asked about.
 //!
 //! The reads were made some time before they arrive here, and the stream may have stated newer things in between. So they
 //! confirm only a state that is stored and is not newer than they are. What they lack is deleted only if it existed when
@@ -12,7 +12,7 @@ use model::{
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 
-use super::{Ingested, departures, service, slices};
+use super::{Ingested, departures, nodes, service, slices};
 use crate::{
     Op, Result, Store,
     database::transaction,
@@ -32,6 +32,7 @@ impl Store {
             service: state,
             slices,
             pods,
+            nodes: read,
         } = confirm;
         let cluster = stream.cluster;
         transaction!(self, Op::IngestConfirm, |tx| {
@@ -55,6 +56,7 @@ impl Store {
             let mut written = slices::upsert(tx, cluster, object, slices).await?;
             written.rows += remove_proven(tx, cluster, confirm).await?;
             written.rows += departures::strengthen(tx, cluster, object, pods).await?;
+            written.rows += nodes::confirm(tx, cluster, read).await?.rows;
             let agrees = service_agrees && slices_agree(tx, cluster, confirm).await?;
             if agrees {
                 written.rows += sqlx::query!(

@@ -7,6 +7,7 @@
 mod confirm;
 mod departures;
 mod judge;
+mod nodes;
 mod service;
 mod slices;
 mod sources;
@@ -98,7 +99,7 @@ pub(crate) async fn sync_services(connection: &mut PgConnection, cluster: Cluste
     )
     .execute(&mut *connection)
     .await?;
-    Ok(())
+    nodes::forget(connection, cluster).await
 }
 
 /// A binding's columns that come from its spec.

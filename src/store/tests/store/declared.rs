@@ -189,7 +189,7 @@ async fn a_declared_binding_lives_beside_an_object_of_its_name() -> Result<()> {
     assert!(matches!(put(Some(1), "web").await?, Put::Unchanged(_)));
     assert_eq!(put(Some(1), "api").await?.into_inner().version, 2);
     assert_eq!(fixture.snapshot(&arn("web")).await?.bindings.len(), 2);
-    let services: Vec<_> = fixture.store.subscriptions(fixture.cluster).await?;
+    let services = fixture.store.subscriptions(fixture.cluster).await?.services;
     assert_eq!(
         services
             .iter()

@@ -221,7 +221,7 @@ async fn facts_go_with_the_last_binding_and_are_asked_for_anew() -> Result<()> {
     fixture
         .reset("web", vec![slice("web-1", "web", 1, &["10.0.0.1"])])
         .await?;
-    let before = fixture.store.subscriptions(fixture.cluster).await?;
+    let before = fixture.store.subscriptions(fixture.cluster).await?.services;
     assert_eq!(
         before
             .iter()
@@ -235,7 +235,7 @@ async fn facts_go_with_the_last_binding_and_are_asked_for_anew() -> Result<()> {
         .await?;
     fixture.upsert([judged("web", 3, Ok(spec("web", "web")))]).await?;
     assert_eq!(fixture.facts("web").await?, ServiceFacts::default());
-    let after = fixture.store.subscriptions(fixture.cluster).await?;
+    let after = fixture.store.subscriptions(fixture.cluster).await?.services;
     assert_eq!(before[0], after[0]);
     assert_eq!(before[1].service, after[1].service);
     assert_ne!(before[1].token, after[1].token);
@@ -304,6 +304,7 @@ async fn asked(fixture: &Fixture) -> Result<u64> {
         cluster: fixture.cluster,
         service: object("web"),
         pods: vec![pod("10.0.0.1")],
+        nodes: Vec::new(),
     };
     fixture.store.request_relists(&[request]).await?;
     Ok(fixture.store.relists(fixture.cluster).await?[0].id)
@@ -316,6 +317,7 @@ fn confirm(relist_id: u64, slices: Vec<EndpointSlice>) -> Confirm {
         service: Some(service("web", 5)),
         slices,
         pods: Vec::new(),
+        nodes: Vec::new(),
     }
 }
 
@@ -452,6 +454,7 @@ async fn a_relist_is_asked_for_once_and_anew_for_more_pods() -> Result<()> {
         cluster: fixture.cluster,
         service: object("web"),
         pods: vec![pod("10.0.0.2")],
+        nodes: Vec::new(),
     };
     fixture.store.request_relists(&[request]).await?;
     let relists = fixture.store.relists(fixture.cluster).await?;

@@ -7,6 +7,7 @@ mod facts;
 mod groups;
 mod leases;
 mod ledger;
+mod nodes;
 mod reports;
 mod sources;
 mod streams;

@@ -146,7 +146,10 @@ async fn deleted_bindings_are_finished_by_the_writer_and_a_hold_of_none_ends() -
         );
     }
     assert!(holds(&fixture).await?.is_empty());
-    assert_eq!(fixture.store.subscriptions(fixture.cluster).await?.len(), 5);
+    assert_eq!(
+        fixture.store.subscriptions(fixture.cluster).await?.services.len(),
+        5
+    );
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 
 mod field;
 mod hello;
+mod node;
 mod object;
 mod service;
 mod slices;

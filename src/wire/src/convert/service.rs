@@ -10,7 +10,9 @@ use super::{
 use crate::agent::v1 as wire;
 
 /// The longest value of a label.
-const LABEL_BYTES: usize = 63;
+pub(super) const LABEL_BYTES: usize = 63;
+/// The longest key of a label: an optional prefix of 253 bytes, `/` and a name of 63.
+pub(super) const LABEL_KEY_BYTES: usize = 317;
 
 impl TryFrom<wire::Service> for Service {
     type Error = ConvertError;
@@ -26,10 +28,7 @@ impl TryFrom<wire::Service> for Service {
         let (object, version) = meta(object_meta).at("meta")?;
         let selector = selector
             .into_iter()
-            .map(|(key, value)| {
-                // A key is an optional prefix of 253 bytes, `/` and a name of 63.
-                Ok((text(key, 317)?, text(value, LABEL_BYTES)?))
-            })
+            .map(|(key, value)| Ok((text(key, LABEL_KEY_BYTES)?, text(value, LABEL_BYTES)?)))
             .collect::<std::result::Result<_, Fault>>()
             .at("selector")?;
         Ok(Self {

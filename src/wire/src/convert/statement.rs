@@ -2,12 +2,14 @@
 
 use model::{
     fact::{ObjectName, Service},
-    stream::{Change, Confirm, PodReading, Source, Statement, Tombstone, Update, Vanished},
+    node::NodeRef,
+    stream::{Change, Confirm, NodeReading, PodReading, Source, Statement, Tombstone, Update, Vanished},
 };
 
 use super::{
     ConvertError, Fault,
     field::{At, Result, count, counted, each, name, positive, required, text, unreadable},
+    node,
     object::object_name,
     slices,
 };
@@ -42,6 +44,8 @@ impl TryFrom<wire::AgentMessage> for Stamped {
                 statement: Statement::Heartbeat,
             }),
             Message::Unsynced(unsynced) => self::unsynced(unsynced).at("unsynced"),
+            Message::Nodes(update) => nodes(update).at("nodes"),
+            Message::NodesGone(update) => nodes_gone(update).at("nodes_gone"),
         }
     }
 }
@@ -163,6 +167,26 @@ fn departures(update: wire::DepartureUpdate) -> Result<Stamped> {
     stamped(epoch, revision, Update::Departures { service, vanished })
 }
 
+fn nodes(update: wire::NodeUpdate) -> Result<Stamped> {
+    let wire::NodeUpdate {
+        epoch,
+        revision,
+        change,
+    } = update;
+    let change = node::change(required(change).at("change")?)?;
+    stamped(epoch, revision, Update::Nodes(change))
+}
+
+fn nodes_gone(update: wire::NodesGone) -> Result<Stamped> {
+    let wire::NodesGone {
+        epoch,
+        revision,
+        nodes,
+    } = update;
+    let gone = each(nodes, "nodes", NodeRef::try_from)?;
+    stamped(epoch, revision, Update::NodesGone(gone))
+}
+
 fn confirm(update: wire::Confirm) -> Result<Stamped> {
     let wire::Confirm {
         epoch,
@@ -174,6 +198,7 @@ fn confirm(update: wire::Confirm) -> Result<Stamped> {
         slices,
         slice_count,
         pods,
+        nodes,
     } = update;
     let object = object_name(namespace, service, "service")?;
     let service = match required(state).at("state")? {
@@ -192,6 +217,7 @@ fn confirm(update: wire::Confirm) -> Result<Stamped> {
         service,
         slices,
         pods: each(pods, "pods", PodReading::try_from)?,
+        nodes: each(nodes, "nodes", NodeReading::try_from)?,
     };
     stamped(epoch, revision, Update::Confirm(confirm))
 }
@@ -214,7 +240,10 @@ fn write_back_result(result: wire::WriteBackResult) -> Result<Stamped> {
 
 fn unsynced(unsynced: wire::Unsynced) -> Result<Stamped> {
     let wire::Unsynced { epoch, kind, reason } = unsynced;
-    if !matches!(kind.as_str(), "TargetGroupBinding" | "Service" | "EndpointSlice") {
+    if !matches!(
+        kind.as_str(),
+        "TargetGroupBinding" | "Service" | "EndpointSlice" | "Node"
+    ) {
         let fault = if kind.is_empty() {
             Fault::Missing
         } else {
@@ -317,6 +346,7 @@ fn to_update(epoch: u64, revision: u64, update: Update) -> Message {
             service,
             slices,
             pods,
+            nodes,
         }) => {
             let state = match service {
                 Some(present) => wire::confirm::State::Present(present.into()),
@@ -332,7 +362,18 @@ fn to_update(epoch: u64, revision: u64, update: Update) -> Message {
                 slice_count: count(&slices),
                 slices: slices.into_iter().map(Into::into).collect(),
                 pods: pods.into_iter().map(Into::into).collect(),
+                nodes: nodes.into_iter().map(Into::into).collect(),
             })
         }
+        Update::Nodes(change) => Message::Nodes(wire::NodeUpdate {
+            epoch,
+            revision,
+            change: Some(node::to_change(change)),
+        }),
+        Update::NodesGone(nodes) => Message::NodesGone(wire::NodesGone {
+            epoch,
+            revision,
+            nodes: nodes.into_iter().map(Into::into).collect(),
+        }),
     }
 }
