@@ -41,7 +41,7 @@ const PACE: Pace = Pace {
     consistency_grace: Duration::from_millis(300),
 };
 /// For so long after the binding is back, a call for its absence may still be under way.
-const UNDER_WAY: SignedDuration = SignedDuration::from_secs(2);
+const UNDER_WAY: SignedDuration = SignedDuration::from_secs(5);
 
 /// Where the loops are killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -260,7 +260,11 @@ impl History {
     }
 
     /// Waits until the loops have looked at AWS again and again and found nothing to do: nothing comes late.
-    async fn rests(&self) -> Result<()> {
+    async fn rests(&mut self) -> Result<()> {
+        if !self.cluster.bound {
+            // Nobody looks at a group in which nothing is ours and nothing bound.
+            self.change().await?;
+        }
         self.settles().await?;
         let from = self.last();
         let wanted = with_foreign(&self.cluster.wanted());
