@@ -12,7 +12,8 @@ use aws_config::{BehaviorVersion, Region};
 use aws_credential_types::Credentials;
 use aws_sdk_elasticloadbalancingv2::Client;
 use awssim::{Drift, Entry, JournalFilter, TargetSpec};
-use sandbox::{Progress, Wait, demo::Sandbox};
+use sandbox::{Progress, Wait, demo::Sandbox, wait_until};
+use serde_json::Value;
 
 /// Whether the tools of this test are there. Where everything is required, a missing one is a failure.
 ///
@@ -225,12 +226,7 @@ pub async fn agrees(sandbox: &Sandbox, count: usize) {
 /// # Panics
 /// When kubectl fails.
 pub fn pods(sandbox: &Sandbox) -> BTreeMap<String, String> {
-    let said = sandbox
-        .plane
-        .kubectl(["get", "pods", "-l", "app=nginx", "-o", "json"])
-        .expect("kubectl runs");
-    assert!(said.status.success(), "kubectl: {}", said.stderr);
-    let list: serde_json::Value = serde_json::from_str(&said.stdout).expect("kubectl writes JSON");
+    let list = get(sandbox, "pods -l app=nginx");
     let pods = list["items"].as_array().expect("a list").iter();
     let alive = pods.filter(|pod| pod["metadata"]["deletionTimestamp"].is_null());
     alive
@@ -239,4 +235,48 @@ pub fn pods(sandbox: &Sandbox) -> BTreeMap<String, String> {
             Some((address.to_owned(), pod["metadata"]["uid"].as_str()?.to_owned()))
         })
         .collect()
+}
+
+/// The same pods, as targets.
+///
+/// # Panics
+/// When kubectl fails.
+pub fn pod_targets(sandbox: &Sandbox) -> BTreeSet<String> {
+    pods(sandbox)
+        .into_keys()
+        .map(|address| format!("{address}:80"))
+        .collect()
+}
+
+/// What `kubectl get` says of something.
+///
+/// # Panics
+/// When it says that there is no such thing.
+pub fn get(sandbox: &Sandbox, what: &str) -> Value {
+    let words = ["get"].into_iter().chain(what.split(' ')).chain(["-o", "json"]);
+    let said = sandbox.plane.kubectl(words).expect("kubectl runs");
+    assert!(said.status.success(), "kubectl get {what}: {}", said.stderr);
+    serde_json::from_str(&said.stdout).expect("kubectl writes JSON")
+}
+
+/// Waits until a TargetGroupBinding is `Ready` or not for this reason, and answers the condition.
+///
+/// # Panics
+/// When it never is.
+pub async fn condition(sandbox: &Sandbox, name: &str, reason: &str) -> Value {
+    let what = format!("reason {reason} on {name}");
+    let progress = Progress::silent();
+    let found = wait_until(LIMIT, &what, &progress, async || {
+        let object = get(sandbox, &format!("targetgroupbinding {name}"));
+        let conditions = object["status"]["conditions"].as_array().cloned();
+        let ready = conditions
+            .into_iter()
+            .flatten()
+            .find(|condition| condition["type"] == "Ready");
+        match ready {
+            Some(ready) if ready["reason"] == reason => Ok(ready),
+            other => Err(Wait::not_yet(other.unwrap_or_default())),
+        }
+    });
+    found.await.unwrap_or_else(|error| panic!("{error}"))
 }

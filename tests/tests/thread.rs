@@ -2,58 +2,11 @@
 //! it is read with kubectl and AWS's SDK, not through Elbow.
 #![expect(clippy::unwrap_used, reason = "a test ends at its first surprise")]
 
-use std::{collections::BTreeSet, time::Duration};
+use std::collections::BTreeSet;
 
-use sandbox::{Progress, Wait, demo::Sandbox, elbow, wait_until};
+use sandbox::{Progress, demo::Sandbox, elbow};
 use serde_json::{Value, json};
-
-const LIMIT: Duration = Duration::from_mins(1);
-
-fn json_of(sandbox: &Sandbox, arguments: &str) -> Value {
-    let said = sandbox
-        .plane
-        .kubectl(arguments.split(' ').chain(["-o", "json"]))
-        .unwrap();
-    assert!(said.status.success(), "kubectl {arguments}: {}", said.stderr);
-    serde_json::from_str(&said.stdout).unwrap()
-}
-
-fn pod_targets(sandbox: &Sandbox) -> BTreeSet<String> {
-    let pods = json_of(sandbox, "get pods -l app=nginx");
-    let pods = pods["items"].as_array().unwrap();
-    let alive = pods
-        .iter()
-        .filter(|pod| pod["metadata"]["deletionTimestamp"].is_null());
-    alive
-        .map(|pod| format!("{}:80", pod["status"]["podIP"].as_str().unwrap_or("none")))
-        .collect()
-}
-
-async fn condition(sandbox: &Sandbox, name: &str, reason: &str) -> Value {
-    wait_until(
-        LIMIT,
-        &format!("reason {reason} on {name}"),
-        &Progress::silent(),
-        async || {
-            let object = json_of(sandbox, &format!("get targetgroupbinding {name}"));
-            let conditions = object["status"]["conditions"]
-                .as_array()
-                .cloned()
-                .unwrap_or_default();
-            let ready = conditions
-                .into_iter()
-                .find(|condition| condition["type"] == "Ready")
-                .unwrap_or_default();
-            if ready["reason"] == reason {
-                Ok(ready)
-            } else {
-                Err(Wait::not_yet(ready))
-            }
-        },
-    )
-    .await
-    .unwrap()
-}
+use tests::{condition, get, pod_targets};
 
 #[tokio::test]
 async fn a_binding_follows_its_service_and_lets_go_of_everything_when_it_is_deleted() {
@@ -88,7 +41,7 @@ async fn a_binding_follows_its_service_and_lets_go_of_everything_when_it_is_dele
     }
     let ready = condition(&sandbox, "my-tgb-alb-ip", "Reconciled").await;
     assert_eq!(ready["status"], "True");
-    let events = json_of(&sandbox, "get events");
+    let events = get(&sandbox, "events");
     let about = |event: &&Value| event.to_string().contains("my-tgb-alb-ip");
     assert!(
         events["items"]

@@ -6,6 +6,7 @@ use kube::Client;
 use model::{
     fact::{Evidence, ObjectName, PodRef},
     node::NodeRef,
+    ownership::Surroundings,
     stream::{Confirm, Statement},
 };
 use runtime::{Tasks, admin::Readiness};
@@ -68,6 +69,7 @@ pub enum Finding {
         id: u64,
         error: Option<String>,
     },
+    Surroundings(Surroundings),
 }
 
 /// The engine's ears.
@@ -93,6 +95,30 @@ struct Open {
     spoke: bool,
     /// When the server last took a message, or nothing was waiting.
     moved: Instant,
+    /// What was last said of the surroundings.
+    surroundings: Option<Surroundings>,
+}
+
+impl Open {
+    /// Says what changed around since it was last said. In a full queue it waits for the next turn.
+    fn mention(&mut self, seen: Option<&Surroundings>) {
+        if seen.is_none() || self.surroundings.as_ref() == seen {
+            return;
+        }
+        let surroundings = seen.cloned();
+        let statement = Statement::Heartbeat {
+            surroundings: surroundings.clone(),
+        };
+        if self
+            .link
+            .out
+            .try_send(agent_message(self.link.epoch, statement))
+            .is_ok()
+        {
+            self.surroundings = surroundings;
+            self.spoke = true;
+        }
+    }
 }
 
 /// Runs until the soft stop.
@@ -100,7 +126,11 @@ pub async fn run(mut channels: Channels, hands: Hands, metrics: Metrics, readine
     let soft = hands.tasks.soft();
     let mut index = Index::default();
     let mut open: Option<Open> = None;
+    let mut surroundings = None;
     loop {
+        if let Some(open) = &mut open {
+            open.mention(surroundings.as_ref());
+        }
         for request in index.take_proofs() {
             hands.prover.prove(request);
         }
@@ -128,7 +158,7 @@ pub async fn run(mut channels: Channels, hands: Hands, metrics: Metrics, readine
                     close(&mut index, &mut open, &metrics);
                 }
             }
-            Some(finding) = channels.findings.recv() => note(finding, &mut index, open.as_mut()),
+            Some(finding) = channels.findings.recv() => note(finding, &mut index, open.as_mut(), &mut surroundings),
             Some(input) = channels.inputs.recv() => {
                 if let Some(open) = open.as_mut().filter(|_| !waiting) {
                     open.moved = Instant::now();
@@ -146,7 +176,7 @@ pub async fn run(mut channels: Channels, hands: Hands, metrics: Metrics, readine
                 } else if let Some(open) = &mut open
                     && !std::mem::take(&mut open.spoke)
                     // A full queue is a sign of life waiting to be taken.
-                    && open.link.out.try_send(agent_message(open.link.epoch, Statement::Heartbeat)).is_ok()
+                    && open.link.out.try_send(agent_message(open.link.epoch, Statement::Heartbeat { surroundings: None })).is_ok()
                 {
                     metrics.said();
                 }
@@ -176,8 +206,14 @@ fn close(index: &mut Index, open: &mut Option<Open>, metrics: &Metrics) {
     index.disconnect();
 }
 
-fn note(finding: Finding, index: &mut Index, open: Option<&mut Open>) {
+fn note(
+    finding: Finding,
+    index: &mut Index,
+    open: Option<&mut Open>,
+    surroundings: &mut Option<Surroundings>,
+) {
     match finding {
+        Finding::Surroundings(seen) => *surroundings = Some(seen),
         Finding::Proven {
             service,
             key,
@@ -208,6 +244,7 @@ fn obey(command: Command, index: &mut Index, open: &mut Option<Open>, hands: &Ha
                 beat,
                 spoke: false,
                 moved: Instant::now(),
+                surroundings: None,
             });
         }
         Command::Disconnected { epoch } => {

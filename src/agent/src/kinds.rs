@@ -10,9 +10,13 @@ use kube::Resource;
 use model::{
     fact::{AddressFamily, ObjectName, ObjectVersion, PodRef, Protocol, ServicePort, SlicePort},
     node::{NodeReady, Taint},
+    ownership::Marks,
     stream::Source,
 };
-use serde::{Deserialize, Deserializer, de::DeserializeOwned};
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, IgnoredAny},
+};
 use serde_json::Value;
 
 use crate::index::{Event, Input, Kind, Object};
@@ -131,6 +135,52 @@ where
     })
 }
 
+/// As [`slim`], with what tells who acts on the object.
+fn marked<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {
+    #[derive(Default, Deserialize)]
+    #[serde(rename_all = "camelCase", default)]
+    struct Marked {
+        name: Option<String>,
+        namespace: Option<String>,
+        uid: Option<String>,
+        resource_version: Option<String>,
+        generation: Option<i64>,
+        deletion_timestamp: Option<Time>,
+        labels: BTreeMap<String, String>,
+        finalizers: Vec<String>,
+        // One of them often holds the whole object once more.
+        annotations: BTreeMap<String, IgnoredAny>,
+    }
+    let Marked {
+        name,
+        namespace,
+        uid,
+        resource_version,
+        generation,
+        deletion_timestamp,
+        mut labels,
+        finalizers,
+        annotations,
+    } = Marked::deserialize(deserializer)?;
+    labels.retain(|name, _| Marks::is_label(name));
+    let annotations = annotations
+        .into_keys()
+        .filter(|name| Marks::is_annotation(name))
+        .map(|name| (name, String::new()));
+    Ok(ObjectMeta {
+        name,
+        namespace,
+        uid,
+        resource_version,
+        generation,
+        deletion_timestamp,
+        labels: Some(labels),
+        finalizers: Some(finalizers),
+        annotations: Some(annotations.collect()),
+        ..ObjectMeta::default()
+    })
+}
+
 /// Which state of which object it is.
 pub fn version(meta: &ObjectMeta) -> Result<ObjectVersion, Unreadable> {
     let uid = meta.uid.as_deref().unwrap_or_default();
@@ -179,7 +229,7 @@ fn protocol(text: Option<&str>) -> Result<Protocol, Unreadable> {
 
 #[derive(Clone, Debug, Deserialize)]
 pub struct TargetGroupBinding {
-    #[serde(deserialize_with = "slim::<ServiceLabel, _>")]
+    #[serde(deserialize_with = "marked")]
     metadata: ObjectMeta,
     #[serde(default)]
     spec: Value,
@@ -216,12 +266,23 @@ impl Watched for TargetGroupBinding {
         };
         // A kind without a schema has no generation; its spec is compared all the same.
         let generation = metadata.generation.unwrap_or(1);
+        let marks = Marks {
+            labels: metadata.labels.unwrap_or_default(),
+            finalizers: metadata.finalizers.into_iter().flatten().collect(),
+            annotations: metadata
+                .annotations
+                .into_iter()
+                .flatten()
+                .map(|(name, _)| name)
+                .collect(),
+        };
         Ok(Source {
             object,
             version,
             generation,
             spec,
             deleting: metadata.deletion_timestamp.is_some(),
+            marks: Some(marks),
         })
     }
 

@@ -22,6 +22,7 @@ pub mod proof;
 pub mod relist;
 pub mod start;
 pub mod stream;
+pub mod surroundings;
 pub mod watch;
 pub mod write_back;
 

@@ -31,6 +31,7 @@ use crate::{
     metrics::Metrics,
     proof::Prover,
     stream::Connector,
+    surroundings::Lookout,
     watch as watches,
     write_back::{WriteBack, Writer},
 };
@@ -84,6 +85,14 @@ pub async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<()> {
     watch_kind!(Service, "watch services");
     watch_kind!(EndpointSlice, "watch endpoint slices");
     watch_kind!(Node, "watch nodes");
+
+    let lookout = Lookout {
+        client: client.clone(),
+        clock: clock.clone(),
+        active: is_active.clone(),
+        findings: findings.clone(),
+    };
+    tasks.spawn(Kind::Critical, "lookout", lookout.run(soft.clone()));
 
     let channels = Channels {
         inputs: inputs_in,

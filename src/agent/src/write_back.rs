@@ -15,6 +15,7 @@ use kube::{
     api::{ApiResource, DynamicObject, Patch, PatchParams},
     runtime::events::{Event, EventType, Recorder, Reporter},
 };
+use model::ownership::{LBC_FINALIZER, Marks};
 use runtime::{Clock, backoff::Backoff};
 use serde_json::{Value, json};
 use tokio::{
@@ -32,6 +33,9 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 const ATTEMPTS: u32 = 5;
 /// The longest text that the events API takes.
 const NOTE_BYTES: usize = 1024;
+
+/// Who fills fields in, in `metadata.managedFields`.
+const FIELD_MANAGER: &str = "elbow-defaults";
 
 type Key = (String, String);
 
@@ -176,10 +180,12 @@ impl WriteBack {
             uid,
             target_group_binding,
             event,
+            take_over,
+            target_type,
         } = write_back;
         let kind = ApiResource::erase::<TargetGroupBinding>(&());
         let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &kind);
-        let Some(object) = timeout(CALL_TIMEOUT, api.get_opt(name)).await?? else {
+        let Some(mut object) = timeout(CALL_TIMEOUT, api.get_opt(name)).await?? else {
             return Ok(());
         };
         if object.metadata.uid.as_deref() != Some(uid) {
@@ -201,7 +207,20 @@ impl WriteBack {
                 if counts && written.data["status"].get("desired").is_none() {
                     self.knows_counts.store(false, Ordering::Relaxed);
                 }
+                object = written;
             }
+        }
+        if *take_over && let Some(patch) = without_lbc(&object) {
+            let patch = Patch::Merge(patch);
+            object = timeout(CALL_TIMEOUT, api.patch(name, &PatchParams::default(), &patch)).await??;
+            tracing::info!(
+                namespace,
+                name,
+                "the object is taken over from the AWS Load Balancer Controller"
+            );
+        }
+        if !target_type.is_empty() && object.data["spec"].get("targetType").is_none() {
+            fill_in(&api, &object, target_type).await?;
         }
         if let Some(event) = event {
             let reference = ObjectReference {
@@ -215,6 +234,58 @@ impl WriteBack {
             timeout(CALL_TIMEOUT, recorder.publish(&to_event(event), &reference)).await??;
         }
         Ok(())
+    }
+}
+
+/// What removes the finalizer and the annotations of the AWS Load Balancer Controller, if the object has any of them.
+fn without_lbc(object: &DynamicObject) -> Option<Value> {
+    let finalizers = object.metadata.finalizers.clone().unwrap_or_default();
+    let annotations = object.metadata.annotations.clone().unwrap_or_default();
+    let others: Vec<_> = finalizers.iter().filter(|name| *name != LBC_FINALIZER).collect();
+    let its: BTreeMap<_, _> = annotations
+        .keys()
+        .filter(|name| Marks::is_annotation(name))
+        .map(|name| (name, Value::Null))
+        .collect();
+    if others.len() == finalizers.len() && its.is_empty() {
+        return None;
+    }
+    Some(json!({"metadata": {
+        "uid": object.metadata.uid,
+        "resourceVersion": object.metadata.resource_version,
+        "finalizers": others,
+        "annotations": its,
+    }}))
+}
+
+/// Sets `spec.targetType` of an object that has none, by server-side apply under a name of its own: whoever applies the
+/// object keeps what is theirs, and nothing is forced.
+async fn fill_in(api: &Api<DynamicObject>, object: &DynamicObject, target_type: &str) -> Result<(), Error> {
+    let name = object.metadata.name.as_deref().unwrap_or_default();
+    let kind = ApiResource::erase::<TargetGroupBinding>(&());
+    let apply = Patch::Apply(json!({
+        "apiVersion": kind.api_version,
+        "kind": kind.kind,
+        "metadata": {
+            "name": name,
+            "uid": object.metadata.uid,
+            "resourceVersion": object.metadata.resource_version,
+        },
+        "spec": {"targetType": target_type},
+    }));
+    let applied = timeout(
+        CALL_TIMEOUT,
+        api.patch(name, &PatchParams::apply(FIELD_MANAGER), &apply),
+    )
+    .await?;
+    match applied.map_err(Error::from) {
+        Ok(_) => Ok(()),
+        Err(error) if error.is_passing() => Err(error),
+        Err(error) => {
+            // A convenience that the definition or our rights refuse: the binding works without it.
+            tracing::info!(object = name, %error, "spec.targetType is not filled in");
+            Ok(())
+        }
     }
 }
 
@@ -364,6 +435,8 @@ mod tests {
                 uid: String::new(),
                 target_group_binding: None,
                 event: None,
+                take_over: false,
+                target_type: String::new(),
             };
             writer.write(1, write_back);
         }

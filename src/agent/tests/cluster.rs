@@ -13,6 +13,7 @@ use kube::{
 };
 use model::{
     fact::{Evidence, ObjectName},
+    ownership::{LBC_FINALIZER, Pulse, Webhook, WebhookKind},
     stream::{Change, Statement, Update},
 };
 use runtime::Tasks;
@@ -188,6 +189,8 @@ fn answer(uid: &str) -> v1::WriteBack {
             reason: "Reconciled".into(),
             message: message.into(),
         }),
+        take_over: false,
+        target_type: String::new(),
     }
 }
 
@@ -486,57 +489,307 @@ async fn of_two_replicas_one_streams_and_the_other_takes_over() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_definition_refuses_what_can_be_known_to_be_wrong() {
-    let cluster = Cluster::start("definition").await;
+async fn an_object_is_taken_over_and_its_type_filled_in_and_others_keep_what_is_theirs() {
+    let cluster = Cluster::start("adopted").await;
     cluster.install_all();
-    let refused = |spec: &str, words: &str| {
-        let file = cluster.scratch.path().join("bad.yaml");
+    cluster.apply(
+        "{apiVersion: elbv2.k8s.aws/v1beta1, kind: TargetGroupBinding, metadata: {name: first, namespace: shop, \
+         labels: {elbow.dev/serve: 'true', app: web, service.k8s.aws/stack-name: web}, \
+         finalizers: [elbv2.k8s.aws/resources, example.com/theirs], \
+         annotations: {elbv2.k8s.aws/checkpoint: abc, elbv2.k8s.aws/checkpoint-timestamp: '17', example.com/note: theirs}}, \
+         spec: {targetGroupName: a, serviceRef: {name: web, port: 80}}}",
+    );
+    let mut agent = cluster.agent("pod-1").await;
+    let service = &cluster.service;
+    let told = service
+        .until("the object with its marks", |told| {
+            told.mirror.sources.contains_key(&shop("first"))
+        })
+        .await;
+    let source = &told.mirror.sources[&shop("first")];
+    let marks = source.marks.clone().unwrap();
+    let labels: Vec<_> = marks.labels.keys().map(String::as_str).collect();
+    assert_eq!(
+        labels,
+        ["elbow.dev/serve", "service.k8s.aws/stack-name"],
+        "only those that matter"
+    );
+    assert!(marks.finalizers.contains(LBC_FINALIZER));
+    assert!(
+        marks
+            .annotations
+            .iter()
+            .eq(["elbv2.k8s.aws/checkpoint", "elbv2.k8s.aws/checkpoint-timestamp"])
+    );
+
+    let uid = source.version.uid.to_string();
+    let write_back = v1::WriteBack {
+        take_over: true,
+        target_type: "ip".into(),
+        ..answer(&uid)
+    };
+    service.say(Message::WriteBack(write_back)).await;
+    let told = service
+        .until("the object without the marks, and with its type", |told| {
+            told.mirror.sources.get(&shop("first")).is_some_and(|source| {
+                let marks = source.marks.clone().unwrap();
+                source.spec["targetType"] == "ip"
+                    && marks.annotations.is_empty()
+                    && !marks.finalizers.contains(LBC_FINALIZER)
+            })
+        })
+        .await;
+    let marks = told.mirror.sources[&shop("first")].marks.clone().unwrap();
+    assert!(marks.finalizers.iter().eq(["example.com/theirs"]));
+    let object = bindings(cluster.client().await).get("first").await.unwrap();
+    assert_eq!(
+        object.metadata.annotations.as_ref().unwrap()["example.com/note"],
+        "theirs"
+    );
+    let managers = object.metadata.managed_fields.unwrap();
+    let ours = managers
+        .iter()
+        .find(|entry| entry.manager.as_deref() == Some("elbow-defaults"))
+        .unwrap();
+    assert_eq!(
+        serde_json::to_value(&ours.fields_v1).unwrap(),
+        serde_json::json!({"f:spec": {"f:targetType": {}}}),
+        "one field is ours"
+    );
+
+    // Whoever applies the object may leave the field out or say the same; it stays.
+    let applied = "{apiVersion: elbv2.k8s.aws/v1beta1, kind: TargetGroupBinding, metadata: {name: first, namespace: shop}, \
+                   spec: {targetGroupName: a, serviceRef: {name: web, port: 81}TYPE}}";
+    for said in ["", ", targetType: ip"] {
+        let file = cluster.scratch.path().join("gitops.yaml");
+        std::fs::write(&file, applied.replace("TYPE", said)).unwrap();
+        cluster.kubectl(&[
+            "apply",
+            "--server-side",
+            "--force-conflicts",
+            "--field-manager=gitops",
+            "-f",
+            file.to_str().unwrap(),
+        ]);
+        let object = bindings(cluster.client().await).get("first").await.unwrap();
+        assert_eq!(object.data["spec"]["targetType"], "ip");
+        assert_eq!(object.data["spec"]["serviceRef"]["port"], 81);
+    }
+    agent.stop(std::time::Duration::from_secs(15)).await.unwrap();
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_left_of_the_load_balancer_controller_is_told() {
+    let cluster = Cluster::start("leftovers").await;
+    cluster.install_all();
+    for (kind, webhook) in [
+        (
+            "ValidatingWebhookConfiguration",
+            "vtargetgroupbinding.elbv2.k8s.aws",
+        ),
+        (
+            "MutatingWebhookConfiguration",
+            "mtargetgroupbinding.elbv2.k8s.aws",
+        ),
+        ("ValidatingWebhookConfiguration", "policy.example.com"),
+    ] {
+        let name = webhook.split('.').next().unwrap();
+        cluster.apply(&format!(
+            "{{apiVersion: admissionregistration.k8s.io/v1, kind: {kind}, metadata: {{name: {name}}}, webhooks: [{{ \
+             name: {webhook}, sideEffects: None, admissionReviewVersions: [v1], failurePolicy: Fail, \
+             clientConfig: {{service: {{namespace: kube-system, name: gone, path: /validate}}}}, \
+             rules: [{{apiGroups: [elbv2.k8s.aws], apiVersions: [v1beta1], resources: [targetgroupbindings], \
+             operations: [CREATE, UPDATE]}}]}}]}}"
+        ));
+    }
+    let mut agent = cluster.agent("pod-1").await;
+    let told = cluster
+        .service
+        .until("what it sees around it", |told| told.surroundings.is_some())
+        .await;
+    let seen = told.surroundings.unwrap();
+    let webhook = |kind, name: &str| Webhook {
+        kind,
+        name: name.to_owned(),
+    };
+    assert_eq!(
+        seen.webhooks.unwrap(),
+        [
+            webhook(WebhookKind::Validating, "vtargetgroupbinding"),
+            webhook(WebhookKind::Mutating, "mtargetgroupbinding"),
+        ]
+    );
+    assert_eq!(seen.lbc, Some(Pulse::None));
+    agent.stop(std::time::Duration::from_secs(15)).await.unwrap();
+    cluster.stop().await;
+}
+
+/// Tries an object of the definition, and says what the API server answers to it.
+struct Definition<'a>(&'a Cluster);
+
+impl Definition<'_> {
+    fn apply(&self, name: &str, spec: &str) -> Result<(), String> {
+        let file = self.0.scratch.path().join("tried.yaml");
         let yaml = format!(
-            "{{apiVersion: elbv2.k8s.aws/v1beta1, kind: TargetGroupBinding, metadata: {{name: a, namespace: shop}}, spec: {spec}}}"
+            "{{apiVersion: elbv2.k8s.aws/v1beta1, kind: TargetGroupBinding, metadata: {{name: {name}, namespace: shop}}, spec: {spec}}}"
         );
         std::fs::write(&file, yaml).unwrap();
-        let answer = cluster
+        let answer = self
+            .0
             .plane
             .kubectl(["apply", "-f", file.to_str().unwrap()])
             .unwrap();
-        assert!(!answer.status.success(), "{spec}");
-        assert!(answer.stderr.contains(words), "{spec}: {}", answer.stderr);
-    };
-    let service = "serviceRef: {name: web, port: http}";
-    refused(
-        &format!("{{{service}}}"),
-        "give targetGroupARN or targetGroupName",
-    );
-    refused("{targetGroupName: a}", "serviceRef");
-    refused(
-        &format!(
-            "{{{service}, targetGroupName: a, networking: {{ingress: [{{ports: [], from: [{{ipBlock: {{cidr: 10.0.0.0/8}}, securityGroup: {{groupID: sg-1}}}}]}}]}}}}"
-        ),
-        "from",
-    );
-    refused(
-        &format!("{{{service}, targetGroupName: a, targetType: lambda}}"),
-        "targetType",
-    );
-    refused(
-        &format!("{{{service}, targetGroupName: a, targetType: ip, nodeSelector: {{}}}}"),
-        "nodeSelector",
-    );
+        if answer.status.success() {
+            Ok(())
+        } else {
+            Err(answer.stderr)
+        }
+    }
 
-    let apply = |spec: &str| {
-        cluster.apply(&format!(
-            "{{apiVersion: elbv2.k8s.aws/v1beta1, kind: TargetGroupBinding, metadata: {{name: a, namespace: shop}}, spec: {spec}}}"
-        ));
-    };
-    apply(&format!("{{{service}, targetGroupName: a}}"));
-    apply(&format!(
-        "{{{service}, targetGroupName: a, targetGroupARN: 'arn:1', ipAddressType: ipv4, vpcID: vpc-0123abcd}}"
-    ));
-    refused(
-        &format!("{{{service}, targetGroupName: a, targetGroupARN: 'arn:2'}}"),
-        "targetGroupARN cannot change",
+    fn allows(&self, name: &str, fields: &str) {
+        let spec = format!("{{serviceRef: {{name: web, port: http}}, {fields}}}");
+        self.apply(name, &spec)
+            .unwrap_or_else(|refusal| panic!("{spec} must be allowed: {refusal}"));
+    }
+
+    fn refuses(&self, name: &str, fields: &str, words: &str) {
+        let spec = format!("{{serviceRef: {{name: web, port: http}}, {fields}}}");
+        let refusal = self.apply(name, &spec).unwrap_err();
+        assert!(refusal.contains(words), "{spec}: {refusal}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_definition_refuses_what_can_be_known_to_be_wrong_and_nothing_else() {
+    let cluster = Cluster::start("definition").await;
+    cluster.install_all();
+    let definition = Definition(&cluster);
+    let refusal = definition.apply("a", "{targetGroupName: a}").unwrap_err();
+    assert!(refusal.contains("serviceRef"), "{refusal}");
+
+    // Each rule about the shape: what it refuses, and the nearest that it allows.
+    let peer =
+        |from: &str| format!("targetGroupName: a, networking: {{ingress: [{{ports: [], from: [{from}]}}]}}");
+    let (block, group) = ("ipBlock: {cidr: 10.0.0.0/8}", "securityGroup: {groupID: sg-1}");
+    let shapes: [(&str, String, String); 11] = [
+        (
+            "give targetGroupARN or targetGroupName",
+            "multiClusterTargetGroup: true".into(),
+            "targetGroupName: a".into(),
+        ),
+        (
+            "give targetGroupARN or targetGroupName",
+            "targetGroupName: ''".into(),
+            "targetGroupARN: 'arn:1'".into(),
+        ),
+        (
+            "from",
+            peer(&format!("{{{block}, {group}}}")),
+            peer(&format!("{{{block}}}, {{{group}}}")),
+        ),
+        ("from", peer("{}"), peer(&format!("{{{group}}}"))),
+        (
+            "ports",
+            format!("targetGroupName: a, networking: {{ingress: [{{from: [{{{block}}}]}}]}}"),
+            format!(
+                "targetGroupName: a, networking: {{ingress: [{{from: [{{{block}}}], ports: [{{protocol: UDP, port: 53}}]}}]}}"
+            ),
+        ),
+        (
+            "targetType",
+            "targetGroupName: a, targetType: lambda".into(),
+            "targetGroupName: a, targetType: instance".into(),
+        ),
+        (
+            "targetGroupProtocol",
+            "targetGroupName: a, targetGroupProtocol: GENEVE".into(),
+            "targetGroupName: a, targetGroupProtocol: TCP_UDP".into(),
+        ),
+        (
+            "vpcID",
+            "targetGroupName: a, vpcID: vpc-1".into(),
+            "targetGroupName: a, vpcID: vpc-0123abcd".into(),
+        ),
+        (
+            "nodeSelector is for targetType instance",
+            "targetGroupName: a, targetType: ip, nodeSelector: {}".into(),
+            "targetGroupName: a, targetType: instance, nodeSelector: {}".into(),
+        ),
+        (
+            "iamRoleArnToAssume is for targetType ip",
+            "targetGroupName: a, targetType: instance, iamRoleArnToAssume: 'arn:1'".into(),
+            "targetGroupName: a, targetType: ip, iamRoleArnToAssume: 'arn:1'".into(),
+        ),
+        (
+            "QUIC and TCP_QUIC are for targetType ip",
+            "targetGroupName: a, targetType: instance, targetGroupProtocol: QUIC".into(),
+            "targetGroupName: a, targetType: ip, targetGroupProtocol: QUIC".into(),
+        ),
+    ];
+    for (number, (words, refused, allowed)) in shapes.iter().enumerate() {
+        let name = format!("shape-{number}");
+        definition.refuses(&name, refused, words);
+        definition.allows(&name, allowed);
+    }
+
+    // What cannot change, once it is set: from nothing to a value is allowed.
+    for (name, set, other, words) in [
+        (
+            "arn",
+            "targetGroupARN: 'arn:1'",
+            "targetGroupARN: 'arn:2'",
+            "targetGroupARN cannot change",
+        ),
+        (
+            "type",
+            "targetType: ip",
+            "targetType: instance",
+            "targetType cannot change",
+        ),
+        (
+            "family",
+            "ipAddressType: ipv4",
+            "ipAddressType: ipv6",
+            "ipAddressType cannot change",
+        ),
+        (
+            "vpc",
+            "vpcID: vpc-0123abcd",
+            "vpcID: vpc-4567abcd",
+            "vpcID cannot change",
+        ),
+    ] {
+        definition.allows(name, "targetGroupName: a");
+        definition.allows(name, &format!("targetGroupName: a, {set}"));
+        definition.refuses(name, &format!("targetGroupName: a, {other}"), words);
+        definition.allows(
+            name,
+            &format!("targetGroupName: b, {set}, multiClusterTargetGroup: true"),
+        );
+    }
+    for (name, set, words) in [
+        ("arn", "targetGroupARN", "targetGroupARN cannot change"),
+        ("type", "targetType", "targetType cannot change"),
+        ("vpc", "vpcID", "vpcID cannot change"),
+    ] {
+        definition.refuses(name, "targetGroupName: b", words);
+        let object = bindings(cluster.client().await).get(name).await.unwrap();
+        assert!(object.data["spec"][set].is_string(), "{set} is as it was");
+    }
+    // An address type that is unset is ipv4, and cannot become ipv6.
+    definition.allows("unset", "targetGroupName: a");
+    definition.refuses(
+        "unset",
+        "targetGroupName: a, ipAddressType: ipv6",
+        "ipAddressType cannot change",
     );
-    let object = bindings(cluster.client().await).get("a").await.unwrap();
-    assert_eq!(object.data["spec"]["targetGroupARN"], "arn:1");
+    // What may change.
+    let free = "targetGroupName: a, targetType: instance";
+    definition.allows("free", free);
+    definition.allows(
+        "free",
+        &format!("{free}, nodeSelector: {{matchLabels: {{a: b}}}}, networking: {{ingress: []}}"),
+    );
     cluster.stop().await;
 }

@@ -14,6 +14,7 @@ use agent::{
 use kube::Client;
 use model::{
     fact::{ObjectName, ObjectVersion},
+    ownership::Marks,
     stream::{Change, Source, Statement, Update},
 };
 use runtime::{Kind, Tasks, admin::Readiness, telemetry::Registry};
@@ -97,6 +98,7 @@ fn source(number: u8, generation: i64) -> Source {
         generation,
         spec: serde_json::json!({}),
         deleting: false,
+        marks: Some(Marks::default()),
     }
 }
 
@@ -152,7 +154,10 @@ async fn a_stream_that_has_nothing_to_say_gives_signs_of_life() {
     let (mut messages, cut) = engine.connect(1, 8).await;
     let begun = Instant::now();
     for _ in 0..10 {
-        assert_eq!(read(&mut messages).await, Statement::Heartbeat);
+        assert_eq!(
+            read(&mut messages).await,
+            Statement::Heartbeat { surroundings: None }
+        );
     }
     let elapsed = begun.elapsed().as_secs();
     assert!((99..=101).contains(&elapsed), "{elapsed}");

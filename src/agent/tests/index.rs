@@ -12,6 +12,7 @@ use mirror::Mirror;
 use model::{
     fact::{AddressFamily, Endpoint, EndpointSlice, Evidence, ObjectName, ObjectVersion, PodRef, Service},
     node::{Node, NodeReady, NodeRef, Taint},
+    ownership::Marks,
     stream::{Change, Confirm, Source, Statement, Update, Vanished},
 };
 use proptest::prelude::*;
@@ -81,6 +82,7 @@ fn source(number: u8, generation: i64) -> Source {
         generation,
         spec: serde_json::json!({"generation": generation}),
         deleting: false,
+        marks: Some(Marks::default()),
     }
 }
 

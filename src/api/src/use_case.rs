@@ -54,6 +54,7 @@ pub const ALL: &[UseCase] = &[
     write("putBinding", "apply -f -"),
     read("listBindings", "get bindings --cluster east"),
     read("getBinding", "describe binding east/shop/web"),
+    write("adoptBinding", "adopt east/shop/web --dry-run"),
     read("listEndpoints", "get endpoints"),
     read("listPlans", "get plans --target-group web"),
     read("getPlan", "get plan 00000000-0000-0000-0000-000000000007"),

@@ -7,6 +7,7 @@ use model::{
     binding::{Binding, BindingSpec, Lifecycle, Origin, PortRef},
     condition::Truth,
     fact::ObjectName,
+    ownership::Standing,
 };
 use serde_json::{Value, json};
 use store::{BindingFilter, Put, StoredBinding};
@@ -173,7 +174,7 @@ impl Control {
         Ok(stored.into())
     }
 
-    async fn find_binding(
+    pub(crate) async fn find_binding(
         &self,
         cluster: ClusterId,
         object: &ObjectName,
@@ -260,6 +261,7 @@ fn would_be(
             origin: Origin::Api,
             generation: 1,
             lifecycle: Lifecycle::Active,
+            standing: Standing::Served,
             spec: Some(spec),
             problem: None,
             version: 1,
@@ -304,6 +306,8 @@ impl From<StoredBinding> for BindingView {
             created_at,
             status,
             status_changed_at: _,
+            marks: _,
+            adopted_at: _,
         } = stored;
         Self {
             cluster: cluster_name,

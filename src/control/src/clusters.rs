@@ -174,7 +174,9 @@ impl From<ClusterState> for ClusterView {
             sources_synced_at,
             unsynced,
             leaving,
+            surroundings,
             created_at,
+            now: _,
         } = state;
         let agent = AgentView {
             epoch,
@@ -182,6 +184,7 @@ impl From<ClusterState> for ClusterView {
             seen_at,
             synced_at: sources_synced_at,
             unsynced,
+            surroundings,
         };
         Self {
             cluster,

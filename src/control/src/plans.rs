@@ -1,6 +1,6 @@
 //! Plans: the journal, and what would be done now.
 
-use model::{Name, PlanId, plan::Plan};
+use model::{Name, PlanId, TargetGroupArn, plan::Plan};
 use planner::{Input, Seen};
 use store::JournaledPlan;
 
@@ -35,16 +35,21 @@ impl Control {
     pub async fn preview_plan(&self, principal: &Principal, target_group: &Name) -> Result<Plan, Error> {
         principal.read("preview plans")?;
         let group = self.target_group(target_group).await?;
+        Ok(planner::plan(&self.input(&group.spec.arn).await?))
+    }
+
+    /// What a plan is made from now, on what is stored.
+    pub(crate) async fn input(&self, arn: &TargetGroupArn) -> Result<Input, Error> {
         let guards = &self.settings.guards;
-        let snapshot = self.store.group(&group.spec.arn, guards.window * 2).await?;
-        let observation = self.store.observation(&group.spec.arn).await?;
+        let snapshot = self.store.group(arn, guards.window * 2).await?;
+        let observation = self.store.observation(arn).await?;
         let seen = observation.map_or_else(Seen::default, |observation| Seen {
             facts: observation.facts,
             targets: observation.targets,
             failure: None,
         });
         // Whose turn it is to write is the loop's affair.
-        Ok(planner::plan(&Input::new(snapshot, seen, guards.clone(), None)))
+        Ok(Input::new(snapshot, seen, guards.clone(), None))
     }
 }
 

@@ -9,6 +9,7 @@ use model::{
     cluster::{Cluster, Leaving},
     condition::BindingStatus,
     fact::{ObjectName, ServiceFacts},
+    ownership::{Surroundings, Webhook},
     plan::{Hold, Plan},
     target::ObservedTarget,
     target_group::{TargetGroup, TargetGroupFacts},
@@ -35,6 +36,8 @@ pub struct AgentView {
     pub synced_at: Option<Timestamp>,
     /// Kinds that the agent says it cannot see, with the reason.
     pub unsynced: BTreeMap<String, String>,
+    /// What the agent sees of the AWS Load Balancer Controller.
+    pub surroundings: Surroundings,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -52,6 +55,17 @@ pub struct BindingView {
     pub created_at: Option<Timestamp>,
     /// `None`: not yet looked at.
     pub status: Option<BindingStatus>,
+}
+
+/// What taking a binding over comes to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AdoptionView {
+    /// As it is now, or was if it was a dry run.
+    pub binding: BindingView,
+    /// What would be done to the target group once it is taken over, on what is stored.
+    pub plan: Plan,
+    /// Webhooks that may keep the agent from writing into the object.
+    pub webhooks: Vec<Webhook>,
 }
 
 #[derive(Clone, Debug, PartialEq)]

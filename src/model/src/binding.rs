@@ -10,6 +10,7 @@ use crate::{
     BindingId, ClusterId, HoldId, TargetGroupArn,
     condition::Problem,
     fact::{ObjectName, Protocol},
+    ownership::Standing,
     parse::{Invalid, text_type},
     target::TargetType,
     target_group::IpAddressType,
@@ -151,6 +152,7 @@ pub struct Binding {
     /// `metadata.generation` of the object; the API's version for one declared there.
     pub generation: i64,
     pub lifecycle: Lifecycle,
+    pub standing: Standing,
     /// The last valid spec. A binding whose present text is in error keeps what it had.
     pub spec: Option<BindingSpec>,
     /// What is wrong with the present text. Such a binding adds nothing and removes nothing.

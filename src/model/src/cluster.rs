@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     AccountId, ClusterId, Name, Region, Shard,
+    ownership::Serve,
     parse::{Invalid, text_type},
 };
 
@@ -85,6 +86,9 @@ pub struct ClusterSpec {
     /// The VPC that the cluster's pods live in.
     pub vpc_id: VpcId,
     pub mode: Mode,
+    /// Which of its TargetGroupBindings Elbow serves.
+    #[serde(default)]
+    pub serve: Serve,
 }
 
 impl ClusterSpec {

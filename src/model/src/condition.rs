@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::target::TargetType;
+
 /// Why a binding is in its state. The names are API: they are written into objects, answers and runbooks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Reason {
@@ -15,6 +17,12 @@ pub enum Reason {
     Held,
     /// The cluster's mode is `observe`: the plan is shown and nothing is written.
     ObserveOnly,
+    /// Nobody asked Elbow to serve the object: what it registered before stays, and nothing more is written.
+    NotServed,
+    /// The AWS Load Balancer Controller acts on the object: the plan is shown and nothing is written.
+    ManagedByLBC,
+    /// Somebody else writes to the same targets: nothing is removed until that is settled.
+    Contested,
     /// The object's text is wrong.
     Invalid,
     /// No declared target group has this ARN or name.
@@ -54,11 +62,14 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 25] = [
         Self::Reconciled,
         Self::Progressing,
         Self::Held,
         Self::ObserveOnly,
+        Self::NotServed,
+        Self::ManagedByLBC,
+        Self::Contested,
         Self::Invalid,
         Self::TargetGroupNotDeclared,
         Self::ClusterNotAdmitted,
@@ -153,4 +164,7 @@ pub struct BindingStatus {
     pub registered: u32,
     /// Registered targets that a hold keeps although they are not wanted.
     pub held: u32,
+    /// What AWS says of the group where the object's text leaves it out: to be filled in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_type: Option<TargetType>,
 }

@@ -30,6 +30,8 @@ pub struct GroupSnapshot {
     pub removals: Vec<Removal>,
     /// When an operator released the removal of a target.
     pub released: BTreeMap<TargetKey, Timestamp>,
+    /// When targets of ours that had vanished were registered again, once per plan; none from before the last adoption.
+    pub drifts: Vec<Timestamp>,
 }
 
 /// A binding, its cluster, and what the cluster stated about its service.

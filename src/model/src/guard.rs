@@ -25,6 +25,8 @@ pub struct Guards {
     pub release_ttl: SignedDuration,
     /// What AWS says about a group counts against our own write only if asked this much later: answers may be stale.
     pub consistency_grace: SignedDuration,
+    /// Targets that vanish twice within this time are somebody else's doing: nothing is removed until it is over.
+    pub contest_window: SignedDuration,
     pub unbinding: Unbinding,
 }
 
@@ -62,6 +64,7 @@ impl Default for Guards {
             silent_after: SignedDuration::from_secs(30),
             release_ttl: SignedDuration::from_mins(10),
             consistency_grace: SignedDuration::from_secs(15),
+            contest_window: SignedDuration::from_hours(1),
             unbinding: Unbinding::default(),
         }
     }

@@ -18,6 +18,7 @@ pub mod ledger;
 pub mod name;
 pub mod node;
 pub mod observed;
+pub mod ownership;
 pub mod plan;
 pub mod sabotage;
 pub mod shard;

@@ -173,6 +173,10 @@ pub enum HoldReason {
     ModeAddOnly,
     /// The cluster's mode is `observe`.
     ModeObserve,
+    /// The AWS Load Balancer Controller acts on the object.
+    ManagedByLBC,
+    /// Somebody else writes to the same targets.
+    Contested,
     /// The database was restored from a backup: nothing is removed until an operator says so.
     Restored,
     /// AWS has not yet been seen.
@@ -197,6 +201,10 @@ impl HoldReason {
             Self::MassUnbinding => "the bindings' return, or an operator's release",
             Self::ModeAddOnly => "setting the cluster's mode to `full`",
             Self::ModeObserve => "setting the cluster's mode to `add-only` or `full`",
+            Self::ManagedByLBC => "`elbow adopt`, once the AWS Load Balancer Controller is gone",
+            Self::Contested => {
+                "the other writer's end and `elbow adopt`, or an operator's release of these targets"
+            }
             Self::Restored => {
                 "an operator's release of the shard, once what AWS has was compared with what is stored"
             }
@@ -219,6 +227,7 @@ impl HoldReason {
                 | Self::NotReadyFloor
                 | Self::ClusterSilent
                 | Self::MassUnbinding
+                | Self::Contested
         )
     }
 }

@@ -11,6 +11,7 @@ use crate::{
     Name,
     fact::{EndpointSlice, Evidence, ObjectName, ObjectVersion, PodRef, Service},
     node::{Node, NodeRef},
+    ownership::{Marks, Surroundings},
 };
 
 /// The first statement of a stream.
@@ -38,6 +39,8 @@ pub struct Source {
     pub spec: serde_json::Value,
     /// It has a deletion timestamp; a finalizer of somebody else keeps it.
     pub deleting: bool,
+    /// `None`: the agent is older than this question.
+    pub marks: Option<Marks>,
 }
 
 /// Explicit: this object, of this UID, was deleted.
@@ -127,10 +130,6 @@ pub enum Update {
 
 /// Anything an agent says after its Hello.
 #[derive(Clone, Debug, PartialEq)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly every statement is an update, and they are moved, not stored"
-)]
 pub enum Statement {
     Update {
         revision: u64,
@@ -140,7 +139,10 @@ pub enum Statement {
         id: u64,
         error: Option<String>,
     },
-    Heartbeat,
+    Heartbeat {
+        /// `None`: it has not changed since this stream said it last, or was never looked at.
+        surroundings: Option<Surroundings>,
+    },
     /// The agent can no longer see a kind; what it stated of it stays as it is.
     Unsynced {
         kind: String,

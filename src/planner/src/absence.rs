@@ -4,9 +4,13 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use model::{
     BindingId, TargetId,
+    cluster::Mode,
     fact::{Evidence, PodRef},
     group::BoundService,
     ledger::{Ground, LedgerTarget},
+    ownership,
+    plan::HoldReason,
+    sabotage,
 };
 
 use crate::wanted::{Statement, Wish};
@@ -49,17 +53,42 @@ impl Holder<'_> {
         self.input.binding.id
     }
 
+    /// What keeps this binding from writing, whatever it wants.
+    pub(crate) fn restraint(&self) -> Option<HoldReason> {
+        let BoundService { binding, cluster, .. } = self.input;
+        if matches!(
+            binding.standing,
+            ownership::Standing::ManagedByLBC | ownership::Standing::Adopting
+        ) {
+            return Some(HoldReason::ManagedByLBC);
+        }
+        match cluster.spec.mode {
+            _ if sabotage::is_on("S12") => None,
+            Mode::Observe => Some(HoldReason::ModeObserve),
+            Mode::AddOnly => Some(HoldReason::ModeAddOnly),
+            Mode::Full => None,
+        }
+    }
+
+    /// Why it may not even register, if it may not.
+    pub(crate) fn only_planned(&self) -> Option<HoldReason> {
+        self.restraint()
+            .filter(|reason| *reason != HoldReason::ModeAddOnly)
+    }
+
     pub(crate) fn statement(&self) -> Option<&Statement> {
         match &self.wish {
             Wish::Stated(statement) => Some(statement),
-            Wish::Unknown(_) | Wish::Released | Wish::Relinquished | Wish::DeletionHeld => None,
+            Wish::Unknown(_) | Wish::Released | Wish::NotServed | Wish::Relinquished | Wish::DeletionHeld => {
+                None
+            }
         }
     }
 
     /// What this binding says about `row`.
     pub(crate) fn word(&self, row: &LedgerTarget) -> Word {
         let statement = match &self.wish {
-            Wish::Unknown(_) => {
+            Wish::Unknown(_) | Wish::NotServed => {
                 return Word::Keeps {
                     mass_unbinding: false,
                 };

@@ -7,12 +7,10 @@ use std::{
 
 use model::{
     BindingId, Observed, Target, TargetId, TargetKey,
-    cluster::Mode,
     condition::Reason,
     fact::PodRef,
     ledger::{LedgerState, LedgerTarget},
     plan::{Addition, HoldReason, Why},
-    sabotage,
     target::Zone,
 };
 
@@ -54,11 +52,11 @@ pub(crate) fn demands(
             .into_iter()
             .flat_map(|statement| &statement.wanted)
         {
-            if holder.input.cluster.spec.mode == Mode::Observe && !sabotage::is_on("S12") {
+            if let Some(restraint) = holder.only_planned() {
                 let registered =
                     |row: &LedgerTarget| row.key() == key && row.state == LedgerState::Registered;
                 if !input.ledger.iter().any(registered) {
-                    holds.addition(HoldReason::ModeObserve, key, &[holder.id()]);
+                    holds.addition(restraint, key, &[holder.id()]);
                 }
                 continue;
             }

@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use model::{
     BindingId, Observed, TargetKey,
-    cluster::Mode,
     fact::{ObjectName, PodRef},
     ledger::{Ground, LedgerState, LedgerTarget, Removal},
     plan::{HoldReason, RelistRequest, Subtraction},
@@ -18,6 +17,7 @@ use model::{
 use crate::{
     absence::{Holder, Word},
     budget::{Budget, Verdict},
+    contest::Contest,
     holds::{Alarm, Holds},
     input::Input,
     observe::{Sight, later},
@@ -60,6 +60,8 @@ pub(crate) struct Guard<'a> {
     pub registering: &'a BTreeSet<BindingId>,
     /// Whether AWS must be asked again before anything may be removed.
     pub unseen_since_fence: bool,
+    /// Whether somebody else writes to the same targets.
+    pub contest: Option<Contest>,
 }
 
 impl Guard<'_> {
@@ -97,18 +99,15 @@ impl Guard<'_> {
 
     /// What forbids any removal of this target, whatever its ground.
     fn forbidden(&self, candidate: Candidate<'_>) -> Option<(HoldReason, Option<Timestamp>)> {
-        let modes = self
-            .holders_of(candidate.row)
-            .map(|holder| holder.input.cluster.spec.mode);
-        let strictest = modes.min_by_key(|mode| match mode {
-            Mode::Observe => 0,
-            Mode::AddOnly => 1,
-            Mode::Full => 2,
-        });
-        match strictest.filter(|_| !sabotage::is_on("S12")) {
-            Some(Mode::Observe) => return Some((HoldReason::ModeObserve, None)),
-            Some(Mode::AddOnly) => return Some((HoldReason::ModeAddOnly, None)),
-            Some(Mode::Full) | None => {}
+        // The strictest of those that hold it: `add-only` comes before what plans only.
+        let restraints = self.holders_of(candidate.row).filter_map(Holder::restraint);
+        if let Some(restraint) = restraints.max() {
+            return Some((restraint, None));
+        }
+        if let Some(contest) = self.contest
+            && !self.is_released(candidate.row)
+        {
+            return Some((HoldReason::Contested, contest.until()));
         }
         if self.input.restored {
             return Some((HoldReason::Restored, None));
@@ -135,10 +134,15 @@ impl Guard<'_> {
         {
             return Some(removal.ground);
         }
-        let released = *self.input.released.get(row.key())?;
-        let counts = row.unwanted_since.is_some_and(|since| released >= since)
-            && self.input.now <= later(released, self.input.guards.release_ttl);
-        counts.then_some(Ground::Released)
+        self.is_released(row).then_some(Ground::Released)
+    }
+
+    /// Whether an operator said that the target may go, since it became unwanted.
+    fn is_released(&self, row: &LedgerTarget) -> bool {
+        self.input.released.get(row.key()).is_some_and(|released| {
+            row.unwanted_since.is_some_and(|since| *released >= since)
+                && self.input.now <= later(*released, self.input.guards.release_ttl)
+        })
     }
 
     /// Lets unproven removals through in portions.

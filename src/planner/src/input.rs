@@ -34,6 +34,8 @@ pub struct Input {
     pub removals: Vec<Removal>,
     /// When an operator released the removal of a target.
     pub released: BTreeMap<TargetKey, Timestamp>,
+    /// When targets of ours that had vanished were registered again, once per plan.
+    pub drifts: Vec<Timestamp>,
     /// What AWS last refused about this group, if it was the last thing it said.
     pub failure: Option<Problem>,
 }
@@ -48,6 +50,15 @@ pub struct Seen {
 }
 
 impl Input {
+    /// Whether there may be something to do: a binding that is planned, or a target that is ours.
+    pub fn is_of_interest(&self) -> bool {
+        !self.ledger.is_empty()
+            || self
+                .bindings
+                .iter()
+                .any(|bound| bound.binding.standing.is_planned())
+    }
+
     /// What is stored, with what AWS said. `fenced_until` is the writer's; who only shows a plan has none.
     pub fn new(stored: GroupSnapshot, seen: Seen, guards: Guards, fenced_until: Option<Timestamp>) -> Self {
         let GroupSnapshot {
@@ -59,6 +70,7 @@ impl Input {
             ledger,
             removals,
             released,
+            drifts,
         } = stored;
         let Seen {
             facts,
@@ -78,6 +90,7 @@ impl Input {
             ledger,
             removals,
             released,
+            drifts,
             failure,
         }
     }

@@ -10,6 +10,7 @@
 mod absence;
 mod addition;
 mod budget;
+mod contest;
 mod guard;
 mod holds;
 mod input;
@@ -31,6 +32,7 @@ use model::{
 use crate::{
     absence::Holder,
     addition::Demand,
+    contest::Contest,
     guard::{Guard, Passed},
     holds::{Alarm, Holds},
     observe::Sight,
@@ -61,12 +63,15 @@ pub fn plan(input: &Input) -> Plan {
     let unseen_since_fence = input
         .fenced_until
         .is_some_and(|until| input.targets.at().is_none_or(|at| at <= until));
+    let contest = Contest::of(input);
+    alarm.set_if(contest.and_then(Contest::until));
     let guard = Guard {
         input,
         sight: &sight,
         holders: &holders,
         registering: &additions.holding_back(input),
         unseen_since_fence,
+        contest,
     };
     let group_gone = matches!(input.facts, Observed::Absent { .. });
     let verify = review.verify || group_gone && !review.unwanted.is_empty();
@@ -83,7 +88,7 @@ pub fn plan(input: &Input) -> Plan {
         }
     }
 
-    let any_of_ours = !input.ledger.is_empty() || !input.bindings.is_empty();
+    let any_of_ours = input.is_of_interest();
     let unseen = input.targets.present().is_none() && !group_gone;
     let fence_passed = input.fenced_until.is_some_and(|until| input.now >= until);
     let first = any_of_ours && (unseen || unseen_since_fence && fence_passed);
@@ -132,7 +137,7 @@ pub fn plan(input: &Input) -> Plan {
         wake_at: alarm.at(),
         statuses: BTreeMap::new(),
     };
-    plan.statuses = status::statuses(input, &holders, &plan);
+    plan.statuses = status::statuses(input, &holders, &plan, contest);
     plan
 }
 

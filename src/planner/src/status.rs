@@ -4,18 +4,28 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use model::{
     BindingId, TargetKey,
+    binding::{Lifecycle, Origin},
     cluster::Mode,
     condition::{BindingStatus, Problem, Readiness, Reason, Truth},
+    group::BoundService,
     ledger::{LedgerState, LedgerTarget},
+    ownership::{SERVE_LABEL, Serve, Standing},
     plan::{HoldReason, Plan, Step},
+    target::TargetType,
 };
 
-use crate::{absence::Holder, input::Input, wanted::Wish};
+use crate::{
+    absence::Holder,
+    contest::Contest,
+    input::Input,
+    wanted::{Statement, Wish},
+};
 
 pub(crate) fn statuses(
     input: &Input,
     holders: &BTreeMap<BindingId, Holder<'_>>,
     plan: &Plan,
+    contest: Option<Contest>,
 ) -> BTreeMap<BindingId, BindingStatus> {
     let wanted_by_any: BTreeSet<_> = holders
         .values()
@@ -28,7 +38,7 @@ pub(crate) fn statuses(
         .map(|(id, holder)| {
             (
                 *id,
-                Account::new(input, holder, plan, &wanted_by_any, &unsettled).status(input, plan),
+                Account::new(input, holder, plan, &wanted_by_any, &unsettled).status(input, plan, contest),
             )
         })
         .collect()
@@ -119,8 +129,8 @@ impl<'a> Account<'a> {
         }
     }
 
-    fn status(&self, input: &Input, plan: &Plan) -> BindingStatus {
-        let mut ready = self.readiness(input, plan);
+    fn status(&self, input: &Input, plan: &Plan, contest: Option<Contest>) -> BindingStatus {
+        let mut ready = self.readiness(input, plan, contest);
         let spec = self.holder.input.binding.spec.as_ref();
         if ready.status == Truth::True && spec.is_some_and(|spec| !spec.networking.is_empty()) {
             ready
@@ -138,12 +148,31 @@ impl<'a> Account<'a> {
             desired: count(self.desired),
             registered: count(self.registered),
             held: count(self.held),
+            target_type: self.to_fill_in(input),
         }
     }
 
-    fn readiness(&self, input: &Input, plan: &Plan) -> Readiness {
+    /// The target type, for an object that leaves it out and is acted on.
+    fn to_fill_in(&self, input: &Input) -> Option<TargetType> {
+        let binding = &self.holder.input.binding;
+        let wanted = binding.lifecycle == Lifecycle::Active
+            && binding.origin == Origin::Object
+            && binding.standing.acts()
+            && self.holder.only_planned().is_none()
+            && binding.problem.is_none();
+        let spec = binding.spec.as_ref().filter(|_| wanted)?;
+        let facts = input.facts.present()?;
+        let served = matches!(facts.target_type, TargetType::Ip | TargetType::Instance);
+        (spec.target_type.is_none() && served).then_some(facts.target_type)
+    }
+
+    fn readiness(&self, input: &Input, plan: &Plan, contest: Option<Contest>) -> Readiness {
+        if let Some(readiness) = self.managed_by_lbc() {
+            return readiness;
+        }
         match &self.holder.wish {
             Wish::Unknown(problem) => self.in_doubt(problem),
+            Wish::NotServed => self.not_served(),
             Wish::DeletionHeld => {
                 let release = HoldReason::MassUnbinding.release();
                 let message = format!(
@@ -152,17 +181,20 @@ impl<'a> Account<'a> {
                 );
                 say(Truth::False, Reason::Held, message)
             }
-            Wish::Relinquished => say(
-                Truth::True,
-                Reason::Reconciled,
-                "the cluster left: its targets stay in AWS and are nobody's",
-            ),
+            Wish::Relinquished => {
+                let why = match self.holder.input.binding.lifecycle {
+                    Lifecycle::Relinquished { .. } => "the cluster left",
+                    _ => "deleted while Elbow did not serve it",
+                };
+                let message = format!("{why}: its targets stay in AWS and are nobody's");
+                say(Truth::True, Reason::Reconciled, message)
+            }
             Wish::Released if self.present == 0 => say(
                 Truth::True,
                 Reason::Reconciled,
                 "deleted; none of its targets is registered any more",
             ),
-            Wish::Released => self.unfinished(input, plan).unwrap_or_else(|| {
+            Wish::Released => self.unfinished(input, plan, contest).unwrap_or_else(|| {
                 let message = format!("deleted; {} left to others", targets(self.present));
                 say(Truth::True, Reason::Reconciled, message)
             }),
@@ -170,9 +202,76 @@ impl<'a> Account<'a> {
                 if let Some(problem) = &statement.problem {
                     return self.in_doubt(problem);
                 }
-                self.unfinished(input, plan).unwrap_or_else(|| self.done())
+                self.unfinished(input, plan, contest)
+                    .unwrap_or_else(|| self.done())
             }
         }
+    }
+
+    /// Nobody asked Elbow to act: why, how that is changed, and what stays.
+    fn not_served(&self) -> Readiness {
+        let BoundService { binding, cluster, .. } = self.holder.input;
+        let why = match (binding.standing, cluster.spec.serve) {
+            (Standing::Unstated, _) => {
+                "the cluster's agent does not say who acts on the object: upgrade the agent".to_owned()
+            }
+            (_, Serve::None) => {
+                format!(
+                    "cluster `{}` is registered to serve none of its objects: set spec.serve of the cluster to `labelled` or `all`",
+                    cluster.name
+                )
+            }
+            (_, Serve::Labelled) => {
+                format!(
+                    "only labelled objects of the cluster are served: set the label {SERVE_LABEL}: \"true\""
+                )
+            }
+            (_, Serve::All) => {
+                format!("its label {SERVE_LABEL} is not \"true\": remove the label, or set it so")
+            }
+        };
+        let kept = match self.present {
+            0 => String::new(),
+            present => format!(
+                "; {} registered for it stay in AWS: to remove them, have it served and delete it then, or deregister them \
+                 in AWS",
+                targets(present)
+            ),
+        };
+        say(
+            Truth::False,
+            Reason::NotServed,
+            format!("not served: {why}{kept}"),
+        )
+    }
+
+    /// LBC acts: how that ends, and what is planned for then.
+    fn managed_by_lbc(&self) -> Option<Readiness> {
+        let binding = &self.holder.input.binding;
+        if binding.lifecycle != Lifecycle::Active {
+            return None;
+        }
+        let how = match binding.standing {
+            Standing::ManagedByLBC => {
+                "the AWS Load Balancer Controller acts on the object (its finalizer, checkpoint or stack label is there); \
+                 once it is gone, `elbow adopt` takes the object over"
+            }
+            Standing::Adopting => {
+                "taken over: waiting for the cluster's agent to remove the AWS Load Balancer Controller's finalizer and \
+                 checkpoint"
+            }
+            Standing::Served | Standing::NotServed | Standing::Unstated | Standing::Contested => return None,
+        };
+        let planned = match &self.holder.wish {
+            Wish::Unknown(problem) => problem.to_string(),
+            Wish::Stated(Statement {
+                problem: Some(problem),
+                ..
+            }) => problem.to_string(),
+            _ => format!("{} would be made ours", targets(self.desired - self.registered)),
+        };
+        let message = format!("{how}; until then nothing is written: {planned}");
+        Some(say(Truth::False, Reason::ManagedByLBC, message))
     }
 
     fn in_doubt(&self, problem: &Problem) -> Readiness {
@@ -188,7 +287,7 @@ impl<'a> Account<'a> {
     }
 
     /// What is still to be done, if anything is.
-    fn unfinished(&self, input: &Input, plan: &Plan) -> Option<Readiness> {
+    fn unfinished(&self, input: &Input, plan: &Plan, contest: Option<Contest>) -> Option<Readiness> {
         let missing = self.desired - self.registered;
         if self.holder.input.cluster.spec.mode == Mode::Observe {
             let message = format!(
@@ -209,6 +308,19 @@ impl<'a> Account<'a> {
                 self.progress()
             }
         };
+        if let Some(contest) = contest {
+            let kept = match self.held {
+                0 => String::new(),
+                held => format!(", {} kept", targets(held)),
+            };
+            let message = format!("{}{kept}; {}", progress(), contest.explanation());
+            let status = if missing > 0 || deleted {
+                Truth::False
+            } else {
+                Truth::True
+            };
+            return Some(say(status, Reason::Contested, message));
+        }
         if self.kept_out > 0 && self.kept_out == missing && plan.observe.is_some() {
             return Some(say(
                 Truth::Unknown,

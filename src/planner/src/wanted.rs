@@ -21,8 +21,10 @@ pub(crate) enum Wish {
     Unknown(Problem),
     /// It was deleted on purpose and lets everything go.
     Released,
-    /// Its cluster left: what it holds is ours no more and stays where it is.
+    /// Nobody has a say about what it holds any more: it is ours no more and stays where it is.
     Relinquished,
+    /// Elbow does not serve it: what it holds stays.
+    NotServed,
     /// It was deleted together with too many others and keeps what it holds.
     DeletionHeld,
     Stated(Statement),
@@ -45,10 +47,13 @@ pub(crate) struct Statement {
 pub(crate) fn wish(group: &Input, input: &BoundService) -> Wish {
     let binding = &input.binding;
     match binding.lifecycle {
-        Lifecycle::Deleted { .. } => return Wish::Released,
-        Lifecycle::Relinquished { .. } => return Wish::Relinquished,
+        Lifecycle::Deleted { .. } if binding.standing.acts() => return Wish::Released,
+        Lifecycle::Deleted { .. } | Lifecycle::Relinquished { .. } => return Wish::Relinquished,
         Lifecycle::DeletionHeld { .. } => return Wish::DeletionHeld,
         Lifecycle::Active => {}
+    }
+    if !binding.standing.is_planned() {
+        return Wish::NotServed;
     }
     if let Some(problem) = &binding.problem {
         // Its present text is wrong, so what it means now is not known.

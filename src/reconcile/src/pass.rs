@@ -102,11 +102,10 @@ impl Context {
     /// Whether AWS must be asked before this plan counts: the plan says so, or the last answer is old and somebody is
     /// interested in the group.
     fn should_observe(&self, input: &Input, plan: &Plan, memory: &Memory) -> bool {
-        let of_interest = !input.bindings.is_empty() || !input.ledger.is_empty();
         let age = SignedDuration::try_from(self.settings.observe_every).unwrap_or(SignedDuration::MAX);
         match plan.observe {
             Some(Observe::First | Observe::Verify) => true,
-            None => of_interest && plan.steps.is_empty() && memory.is_older_than(input.now - age),
+            None => input.is_of_interest() && plan.steps.is_empty() && memory.is_older_than(input.now - age),
         }
     }
 

@@ -255,6 +255,7 @@ impl Server {
             "region": crate::fixture::REGION,
             "vpcId": crate::fixture::VPC,
             "mode": mode,
+            "serve": "all",
         }});
         let answer = self
             .call(reqwest::Method::PUT, &format!("/v1/clusters/{name}"), Some(&spec))

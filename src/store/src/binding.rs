@@ -7,6 +7,7 @@ use model::{
     binding::{Binding, BindingSpec, Lifecycle, Origin},
     condition::{BindingStatus, Problem},
     fact::{ObjectName, ObjectVersion},
+    ownership::Marks,
 };
 use serde_json::Value;
 use sqlx::PgConnection;
@@ -32,6 +33,10 @@ pub struct StoredBinding {
     pub created_at: Timestamp,
     pub status: Option<BindingStatus>,
     pub status_changed_at: Option<Timestamp>,
+    /// What tells who acts on the object; `None`: not stated.
+    pub marks: Option<Marks>,
+    /// When an operator last took it over.
+    pub adopted_at: Option<Timestamp>,
 }
 
 /// Which bindings; what is not given is not asked for.
@@ -60,6 +65,7 @@ pub(crate) struct BindingColumns {
     pub(crate) hold_id: Option<Uuid>,
     pub(crate) relinquished: bool,
     pub(crate) version: i64,
+    pub(crate) standing: String,
 }
 
 impl TryFrom<BindingColumns> for Binding {
@@ -84,6 +90,7 @@ impl TryFrom<BindingColumns> for Binding {
             origin: at.word("origin", &row.origin)?,
             generation: row.generation,
             lifecycle,
+            standing: at.word("standing", &row.standing)?,
             spec: row.spec.map(|spec| at.json("spec", spec)).transpose()?,
             problem: row
                 .problem
@@ -111,6 +118,9 @@ struct BindingRow {
     hold_id: Option<Uuid>,
     relinquished: bool,
     version: i64,
+    standing: String,
+    marks: Option<Value>,
+    adopted_at: Option<SqlTimestamp>,
     created_at: SqlTimestamp,
     status: Option<Value>,
     status_changed_at: Option<SqlTimestamp>,
@@ -138,6 +148,8 @@ impl TryFrom<BindingRow> for StoredBinding {
                 .map(|status| Row::new("statuses", &row.id).json("body", status))
                 .transpose()?,
             status_changed_at: row.status_changed_at.map(SqlTimestamp::to_jiff),
+            marks: row.marks.map(|marks| at.json("marks", marks)).transpose()?,
+            adopted_at: row.adopted_at.map(SqlTimestamp::to_jiff),
             binding: BindingColumns {
                 id: row.id,
                 cluster_id: row.cluster_id,
@@ -151,6 +163,7 @@ impl TryFrom<BindingRow> for StoredBinding {
                 hold_id: row.hold_id,
                 relinquished: row.relinquished,
                 version: row.version,
+                standing: row.standing,
             }
             .try_into()?,
         })
@@ -164,7 +177,8 @@ impl Store {
             r#"
             select b.id, b.cluster_id, c.name as cluster_name, b.namespace, b.name, b.origin, b.object_uid,
                 b.resource_version, b.generation, b.source, b.spec, b.problem, b.deleted_at as "deleted_at: SqlTimestamp",
-                b.hold_id, b.relinquished, b.version, b.created_at as "created_at: SqlTimestamp", s.body as "status?",
+                b.hold_id, b.relinquished, b.version, b.standing, b.marks, b.adopted_at as "adopted_at: SqlTimestamp",
+                b.created_at as "created_at: SqlTimestamp", s.body as "status?",
                 s.changed_at as "status_changed_at?: SqlTimestamp"
             from bindings b join clusters c on c.id = b.cluster_id left join statuses s on s.binding_id = b.id
             where b.id = $1
@@ -197,7 +211,8 @@ impl Store {
             r#"
             select b.id, b.cluster_id, c.name as cluster_name, b.namespace, b.name, b.origin, b.object_uid,
                 b.resource_version, b.generation, b.source, b.spec, b.problem, b.deleted_at as "deleted_at: SqlTimestamp",
-                b.hold_id, b.relinquished, b.version, b.created_at as "created_at: SqlTimestamp", s.body as "status?",
+                b.hold_id, b.relinquished, b.version, b.standing, b.marks, b.adopted_at as "adopted_at: SqlTimestamp",
+                b.created_at as "created_at: SqlTimestamp", s.body as "status?",
                 s.changed_at as "status_changed_at?: SqlTimestamp"
             from bindings b join clusters c on c.id = b.cluster_id left join statuses s on s.binding_id = b.id
             where ($1::uuid is null or b.cluster_id = $1)

@@ -7,6 +7,7 @@ use jiff_sqlx::Timestamp as SqlTimestamp;
 use model::{
     ClusterId, Name, Shard,
     cluster::{Cluster, ClusterSpec, Leaving},
+    ownership::Surroundings,
 };
 use serde_json::{Value, json};
 use sqlx::PgConnection;
@@ -17,7 +18,7 @@ use crate::{
     database::transaction,
     hold, lease,
     row::{self, Row, to_json},
-    version, wake,
+    standing, version, wake,
 };
 
 /// A cluster with what is known of its agent's stream.
@@ -38,7 +39,11 @@ pub struct ClusterState {
     pub unsynced: BTreeMap<String, String>,
     /// It is on its way out, and what becomes of its targets.
     pub leaving: Option<Leaving>,
+    /// What the agent sees of the AWS Load Balancer Controller beside the objects.
+    pub surroundings: Surroundings,
     pub created_at: Timestamp,
+    /// The database's clock when this was read.
+    pub now: Timestamp,
 }
 
 struct ClusterRow {
@@ -53,7 +58,9 @@ struct ClusterRow {
     sources_synced_at: Option<SqlTimestamp>,
     unsynced: Value,
     leaving: Option<String>,
+    surroundings: Option<Value>,
     created_at: SqlTimestamp,
+    now: SqlTimestamp,
 }
 
 impl TryFrom<ClusterRow> for ClusterState {
@@ -78,7 +85,13 @@ impl TryFrom<ClusterRow> for ClusterState {
                 .leaving
                 .map(|leaving| at.text("leaving", &leaving))
                 .transpose()?,
+            surroundings: row
+                .surroundings
+                .map(|surroundings| at.json("surroundings", surroundings))
+                .transpose()?
+                .unwrap_or_default(),
             created_at: row.created_at.to_jiff(),
+            now: row.now.to_jiff(),
         })
     }
 }
@@ -111,13 +124,16 @@ impl Store {
                 Some(mut cluster) => {
                     let before = to_json(&cluster.spec);
                     sqlx::query!(
-                        "update clusters set spec = $2, version = version + 1 where id = $1",
+                        "update clusters set spec = $2::jsonb - 'serve', serve = $2 ->> 'serve', version = version + 1 where id = $1",
                         cluster.id.0,
                         to_json(spec),
                     )
                     .execute(&mut *tx)
                     .await?;
                     cluster.version += 1;
+                    if cluster.spec.serve != spec.serve {
+                        standing::reconsider(tx, cluster.id, spec.serve).await?;
+                    }
                     cluster.spec = spec.clone();
                     audit::append(
                         tx,
@@ -141,8 +157,9 @@ impl Store {
         let query = sqlx::query_as!(
             ClusterRow,
             r#"
-            select id, name, spec, version, epoch, agent_instance, cluster_uid, seen_at as "seen_at: SqlTimestamp",
-                sources_synced_at as "sources_synced_at: SqlTimestamp", unsynced, leaving, created_at as "created_at: SqlTimestamp"
+            select id, name, spec || jsonb_build_object('serve', serve) as "spec!", version, epoch, agent_instance, cluster_uid,
+                seen_at as "seen_at: SqlTimestamp", sources_synced_at as "sources_synced_at: SqlTimestamp", unsynced, leaving,
+                surroundings, created_at as "created_at: SqlTimestamp", clock_timestamp() as "now!: SqlTimestamp"
             from clusters where name = $1
             "#,
             name.as_str(),
@@ -157,8 +174,9 @@ impl Store {
         let query = sqlx::query_as!(
             ClusterRow,
             r#"
-            select id, name, spec, version, epoch, agent_instance, cluster_uid, seen_at as "seen_at: SqlTimestamp",
-                sources_synced_at as "sources_synced_at: SqlTimestamp", unsynced, leaving, created_at as "created_at: SqlTimestamp"
+            select id, name, spec || jsonb_build_object('serve', serve) as "spec!", version, epoch, agent_instance, cluster_uid,
+                seen_at as "seen_at: SqlTimestamp", sources_synced_at as "sources_synced_at: SqlTimestamp", unsynced, leaving,
+                surroundings, created_at as "created_at: SqlTimestamp", clock_timestamp() as "now!: SqlTimestamp"
             from clusters where id = $1
             "#,
             id.0,
@@ -174,8 +192,9 @@ impl Store {
         let query = sqlx::query_as!(
             ClusterRow,
             r#"
-            select id, name, spec, version, epoch, agent_instance, cluster_uid, seen_at as "seen_at: SqlTimestamp",
-                sources_synced_at as "sources_synced_at: SqlTimestamp", unsynced, leaving, created_at as "created_at: SqlTimestamp"
+            select id, name, spec || jsonb_build_object('serve', serve) as "spec!", version, epoch, agent_instance, cluster_uid,
+                seen_at as "seen_at: SqlTimestamp", sources_synced_at as "sources_synced_at: SqlTimestamp", unsynced, leaving,
+                surroundings, created_at as "created_at: SqlTimestamp", clock_timestamp() as "now!: SqlTimestamp"
             from clusters where $1::text is null or name > $1
             order by name limit $2
             "#,
@@ -273,6 +292,8 @@ async fn leave(connection: &mut PgConnection, cluster: ClusterId, leaving: Leavi
     sqlx::query!(
         r#"
         update bindings set deleted_at = coalesce(deleted_at, now()), hold_id = null, relinquished = $2,
+            -- To drain is said of all that is ours; what LBC acts on is its own.
+            standing = case when not $2 and standing in ('notServed', 'unstated') then 'served' else standing end,
             version = version + 1
         where cluster_id = $1
         "#,
@@ -301,7 +322,10 @@ pub(crate) async fn forget_left(connection: &mut PgConnection, cluster: ClusterI
 
 async fn for_update(connection: &mut PgConnection, name: &Name) -> Result<Option<Cluster>> {
     let row = sqlx::query!(
-        "select id, spec, version from clusters where name = $1 for update",
+        r#"
+        select id, spec || jsonb_build_object('serve', serve) as "spec!", version from clusters
+        where name = $1 for update
+        "#,
         name.as_str()
     )
     .fetch_optional(connection)
@@ -325,7 +349,10 @@ async fn insert(
     shard: &Shard,
 ) -> Result<Cluster> {
     let row = sqlx::query!(
-        "insert into clusters (name, shard, spec) values ($1, $2, $3) returning id, version",
+        r#"
+        insert into clusters (name, shard, spec, serve) values ($1, $2, $3::jsonb - 'serve', $3 ->> 'serve')
+        returning id, version
+        "#,
         name.as_str(),
         shard.to_string(),
         to_json(spec),

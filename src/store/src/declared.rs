@@ -4,6 +4,7 @@ use model::{
     BindingId, ClusterId,
     binding::{Binding, BindingSpec, Lifecycle, Origin},
     fact::ObjectName,
+    ownership::Standing,
 };
 use serde_json::Value;
 use sqlx::PgConnection;
@@ -195,6 +196,7 @@ fn binding(
         origin: Origin::Api,
         generation,
         lifecycle: Lifecycle::Active,
+        standing: Standing::Served,
         spec,
         problem: None,
         version,

@@ -37,7 +37,8 @@ impl Store {
             GroupRow,
             r#"
             with bound as (
-                select b.*, c.name as cluster_name, c.spec as cluster_spec, c.version as cluster_version, c.seen_at
+                select b.*, c.name as cluster_name,
+                    c.spec || jsonb_build_object('serve', c.serve) as cluster_spec, c.version as cluster_version, c.seen_at
                 from bindings b join clusters c on c.id = b.cluster_id
                 where b.target_group_arn = $1
             ), wanted as (
@@ -56,9 +57,9 @@ impl Store {
                 (select json_agg(json_build_object(
                     'id', id, 'cluster_id', cluster_id, 'namespace', namespace, 'name', name, 'origin', origin,
                     'generation', generation, 'spec', spec, 'problem', problem, 'deleted_at', deleted_at,
-                    'hold_id', hold_id, 'relinquished', relinquished, 'version', version, 'service', service,
-                    'cluster_name', cluster_name, 'cluster_spec', cluster_spec, 'cluster_version', cluster_version,
-                    'seen_at', seen_at
+                    'hold_id', hold_id, 'relinquished', relinquished, 'version', version, 'standing', standing,
+                    'service', service, 'cluster_name', cluster_name, 'cluster_spec', cluster_spec,
+                    'cluster_version', cluster_version, 'seen_at', seen_at
                 ) order by id) from bound) as bindings,
                 -- Only a group of instances pays for all nodes of its clusters.
                 (select json_agg(json_build_object(
@@ -100,7 +101,10 @@ impl Store {
                 ) order by at) from ledger_removals
                     where target_group_arn = $1 and at > now() - make_interval(secs => $3)) as removals,
                 (select json_agg(json_build_object('id', id, 'body', body, 'released_at', released_at)) from holds
-                    where target_group_arn = $1 and released_at > now() - make_interval(secs => $4)) as releases
+                    where target_group_arn = $1 and released_at > now() - make_interval(secs => $4)) as releases,
+                (select json_agg(at order by at) from ledger_drifts
+                    where target_group_arn = $1
+                        and at > coalesce((select max(adopted_at) from bound), '-infinity')) as drifts
             "#,
             arn.to_string(),
             arn.shard().to_string(),
@@ -183,6 +187,7 @@ struct GroupRow {
     ledger: Option<Value>,
     removals: Option<Value>,
     releases: Option<Value>,
+    drifts: Option<Value>,
 }
 
 impl GroupRow {
@@ -226,6 +231,7 @@ impl GroupRow {
             ledger: ledger.into_iter().map(TryInto::try_into).collect::<Result<_>>()?,
             removals: removals.into_iter().map(RemovalRow::read).collect(),
             released,
+            drifts: aggregate("ledger_drifts", arn, self.drifts)?,
         })
     }
 }
@@ -271,6 +277,7 @@ struct BoundRow {
     hold_id: Option<Uuid>,
     relinquished: bool,
     version: i64,
+    standing: String,
     service: Option<String>,
     cluster_name: String,
     cluster_spec: Value,
@@ -313,6 +320,7 @@ impl BoundRow {
             hold_id: self.hold_id,
             relinquished: self.relinquished,
             version: self.version,
+            standing: self.standing,
         };
         Ok(BoundService {
             binding: binding.try_into()?,

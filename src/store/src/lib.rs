@@ -34,6 +34,7 @@ mod observation;
 mod outgoing;
 mod plan;
 mod row;
+mod standing;
 mod status;
 mod stream;
 mod target_group;

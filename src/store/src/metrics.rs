@@ -42,6 +42,7 @@ pub enum Op {
     RecordObservation,
     SyncHolds,
     Release,
+    Adopt,
     Counts,
 }
 

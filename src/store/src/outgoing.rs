@@ -58,6 +58,8 @@ pub struct WriteBack {
     pub object: ObjectName,
     pub uid: Uuid,
     pub status: BindingStatus,
+    /// LBC's marks are to be removed from the object.
+    pub take_over: bool,
 }
 
 /// Differs from an earlier one of the same cluster whenever there may be something new to say to it.
@@ -162,7 +164,8 @@ impl Store {
     ) -> Result<Vec<WriteBack>> {
         let query = sqlx::query!(
             r#"
-            select s.version, s.binding_id, s.body, b.namespace, b.name, b.object_uid as "object_uid!"
+            select s.version, s.binding_id, s.body, b.namespace, b.name, b.object_uid as "object_uid!",
+                b.standing = 'adopting' as "take_over!"
             from statuses s join bindings b on b.id = s.binding_id
             where s.cluster_id = $1 and s.version > $2 and b.origin = 'object' and b.deleted_at is null
             order by s.version limit $3
@@ -179,6 +182,7 @@ impl Store {
                     binding: BindingId(row.binding_id),
                     object: ObjectName::new(row.namespace, row.name),
                     uid: row.object_uid,
+                    take_over: row.take_over,
                     status: Row::new("statuses", &row.binding_id).json("body", row.body)?,
                 })
             })

@@ -84,6 +84,7 @@ pub(crate) async fn report_unbound(connection: &mut PgConnection, cluster: Clust
             desired: 0,
             registered: 0,
             held: 0,
+            target_type: None,
         };
         ids.push(row.id);
         bodies.push(to_json(&status));

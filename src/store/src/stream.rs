@@ -1,13 +1,13 @@
 //! An agent's stream: its epoch fences everything that it states.
 
-use model::ClusterId;
+use model::{ClusterId, ownership::Surroundings};
 use sqlx::PgConnection;
 
 use crate::{
     Error, Op, Result, Store,
     database::transaction,
     lease,
-    row::{Row, to_bigint},
+    row::{Row, to_bigint, to_json},
     wake,
 };
 
@@ -68,7 +68,9 @@ impl Store {
             let epoch = millis.max(known + 1).max(last_epoch + 1);
             sqlx::query!(
                 r#"
-                update clusters set epoch = $2, agent_instance = $3, cluster_uid = $4, seen_at = clock_timestamp()
+                update clusters set epoch = $2, agent_instance = $3, cluster_uid = $4, seen_at = clock_timestamp(),
+                    -- What an agent of another stream saw is no news of this one.
+                    surroundings = null
                 where id = $1
                 "#,
                 cluster.0,
@@ -91,12 +93,12 @@ impl Store {
         .await
     }
 
-    /// The agent was heard of.
-    pub async fn touch(&self, stream: Stream) -> Result<()> {
+    /// The agent was heard of, with what it sees of others if it said so.
+    pub async fn touch(&self, stream: Stream, surroundings: Option<&Surroundings>) -> Result<()> {
         transaction!(self, Op::Touch, |tx| {
             let was_silent = sqlx::query_scalar!(
                 r#"
-                update clusters set seen_at = clock_timestamp()
+                update clusters set seen_at = clock_timestamp(), surroundings = coalesce($4, surroundings)
                 from (select id, seen_at from clusters where id = $1 for no key update) before
                 where clusters.id = before.id and epoch = $2
                 returning coalesce(before.seen_at < clock_timestamp() - make_interval(secs => $3), true) as "was_silent!"
@@ -104,6 +106,7 @@ impl Store {
                 stream.cluster.0,
                 to_bigint(stream.epoch),
                 SILENCE_SECONDS,
+                surroundings.map(to_json),
             )
             .fetch_optional(&mut *tx)
             .await?;

@@ -13,6 +13,7 @@ use model::{
         Service, ServicePort, SlicePort,
     },
     node::{Node, NodeReady, NodeRef, Taint},
+    ownership::{Marks, Pulse, Surroundings, Webhook, WebhookKind},
     stream::{
         Change, Confirm, Hello, NodeReading, PodReading, Source, Statement, Tombstone, Update, Vanished,
     },
@@ -58,15 +59,38 @@ fn pod() -> impl Strategy<Value = PodRef> {
 }
 
 fn source() -> impl Strategy<Value = Source> {
-    (object(), version(), 1..i64::MAX, name(), any::<bool>()).prop_map(
-        |(object, version, generation, arn, deleting)| Source {
+    let marks = option::of(marks());
+    (object(), version(), 1..i64::MAX, name(), any::<bool>(), marks).prop_map(
+        |(object, version, generation, arn, deleting, marks)| Source {
             object,
             version,
             generation,
             spec: serde_json::json!({"targetGroupARN": arn}),
             deleting,
+            marks,
         },
     )
+}
+
+fn marks() -> impl Strategy<Value = Marks> {
+    let names = || proptest::collection::btree_set(name(), 0..3);
+    let labels = proptest::collection::btree_map(name(), name(), 0..3);
+    (labels, names(), names()).prop_map(|(labels, finalizers, annotations)| Marks {
+        labels,
+        finalizers,
+        annotations,
+    })
+}
+
+fn surroundings() -> impl Strategy<Value = Surroundings> {
+    let webhooks = |kind| vec(name().prop_map(move |name| Webhook { kind, name }), 0..2);
+    let webhooks = (webhooks(WebhookKind::Validating), webhooks(WebhookKind::Mutating));
+    let webhooks = webhooks.prop_map(|(validating, mutating)| [validating, mutating].concat());
+    let lbc = prop_oneof![
+        Just(Pulse::None),
+        (name(), name()).prop_map(|(lease, holder)| Pulse::Beats { lease, holder }),
+    ];
+    (option::of(webhooks), option::of(lbc)).prop_map(|(webhooks, lbc)| Surroundings { webhooks, lbc })
 }
 
 fn service(object: ObjectName) -> impl Strategy<Value = Service> {
@@ -277,7 +301,7 @@ fn statement() -> impl Strategy<Value = Statement> {
     prop_oneof![
         8 => (1..u64::MAX, update()).prop_map(|(revision, update)| Statement::Update { revision, update }),
         1 => (1..u64::MAX, option::of(name())).prop_map(|(id, error)| Statement::WriteBackResult { id, error }),
-        1 => Just(Statement::Heartbeat),
+        1 => option::of(surroundings()).prop_map(|surroundings| Statement::Heartbeat { surroundings }),
         1 => name().prop_map(|reason| Statement::Unsynced { kind: "Service".into(), reason }),
     ]
 }
@@ -535,6 +559,7 @@ fn an_error_names_the_path_of_its_field() {
         generation: 1,
         spec_json: "{}".into(),
         deleting: false,
+        marks: None,
     };
     let reset = v1::SourceReset {
         target_group_bindings: vec![binding("6f8bdc5e-0000-4000-8000-000000000001"), binding("")],
@@ -581,6 +606,7 @@ fn a_nul_in_a_spec_makes_that_object_odd_and_not_the_stream() {
         generation: 1,
         spec_json: r#"{"a\u0000": ["b\u0000"]}"#.into(),
         deleting: false,
+        marks: None,
     }
     .try_into()
     .unwrap();

@@ -56,7 +56,8 @@ macro_rules! object {
 object!(Source by object: ObjectName {
     generation,
     spec,
-    deleting
+    deleting,
+    marks
 });
 object!(Service by object: ObjectName {
     service_type,

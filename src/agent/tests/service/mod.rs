@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use model::stream::{Hello, Statement, Update};
+use model::{
+    ownership::Surroundings,
+    stream::{Hello, Statement, Update},
+};
 use runtime::{Kind, Tasks};
 use tokio::{
     net::TcpListener,
@@ -34,6 +37,7 @@ pub(crate) struct Told {
     pub(crate) mirror: Mirror,
     pub(crate) statements: Vec<Statement>,
     pub(crate) heartbeats: usize,
+    pub(crate) surroundings: Option<Surroundings>,
     pub(crate) ended: usize,
 }
 
@@ -158,7 +162,10 @@ impl AgentService for Service {
                     _ => None,
                 };
                 told.send_modify(|told| match statement {
-                    Statement::Heartbeat => told.heartbeats += 1,
+                    Statement::Heartbeat { surroundings } => {
+                        told.heartbeats += 1;
+                        told.surroundings = surroundings.or(told.surroundings.take());
+                    }
                     statement => {
                         if let Statement::Update { update, .. } = &statement {
                             told.mirror.fold(update.clone());

@@ -49,12 +49,17 @@ pub(super) fn directive(directive: Directive) -> ServerMessage {
             object,
             uid,
             status,
+            take_over,
             event,
         }) => Message::WriteBack(v1::WriteBack {
             write_back_id: id,
             namespace: object.namespace,
             name: object.name,
             uid: uid.to_string(),
+            take_over,
+            target_type: status
+                .target_type
+                .map_or_else(String::new, |target_type| target_type.to_string()),
             target_group_binding: Some(status.into()),
             event: event.map(
                 |Event {

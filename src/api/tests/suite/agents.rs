@@ -176,7 +176,10 @@ async fn who_may_not_state_is_refused_with_the_reason() -> anyhow::Result<()> {
     let unknown = control::Token::generate().expose().to_owned();
     let agent = service.api.agent.clone();
     let heartbeat = AgentMessage {
-        message: Some(Say::Heartbeat(Heartbeat { epoch: 1 })),
+        message: Some(Say::Heartbeat(Heartbeat {
+            epoch: 1,
+            surroundings: None,
+        })),
     };
     for (token, first, code, word) in [
         ("nonsense", hello("one", 1), Code::Unauthenticated, "token"),
@@ -216,7 +219,12 @@ async fn the_older_of_two_streams_is_told_that_it_is_superseded() -> anyhow::Res
     let (newest, epoch) = service.agent().await?;
     let go_away = older.end().await?.map_err(|status| anyhow::anyhow!("{status}"))?;
     assert!(go_away.superseded, "{go_away:?}");
-    newest.say(Say::Heartbeat(Heartbeat { epoch })).await?;
+    newest
+        .say(Say::Heartbeat(Heartbeat {
+            epoch,
+            surroundings: None,
+        }))
+        .await?;
     drop((older, newest));
     service.stop().await;
     Ok(())
@@ -240,7 +248,13 @@ async fn a_message_that_says_too_little_or_is_of_another_stream_ends_the_stream_
     for (statement, word) in [
         (update(0, Some(Change::Reset(reset(Some(0))))), "epoch"),
         (update(7, Some(Change::Reset(reset(Some(0))))), "epoch 7"),
-        (Say::Heartbeat(Heartbeat { epoch: 7 }), "epoch 7"),
+        (
+            Say::Heartbeat(Heartbeat {
+                epoch: 7,
+                surroundings: None,
+            }),
+            "epoch 7",
+        ),
     ] {
         let (mut agent, _) = service.agent().await?;
         agent.say(statement).await?;

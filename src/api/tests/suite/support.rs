@@ -10,7 +10,10 @@ use axum::{
     http::{Request, Response, StatusCode, header},
 };
 use control::{ApiRole, Control, Expected, Settings, Write};
-use model::cluster::{ClusterSpec, Mode};
+use model::{
+    cluster::{ClusterSpec, Mode},
+    ownership::Serve,
+};
 use runtime::{Kind, Tasks, telemetry::Registry};
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
@@ -142,6 +145,7 @@ pub(crate) fn cluster_spec() -> ClusterSpec {
         region: "eu-central-1".parse().unwrap(),
         vpc_id: "vpc-0a1b2c3d".parse().unwrap(),
         mode: Mode::Full,
+        serve: Serve::All,
     }
 }
 

@@ -40,6 +40,8 @@ pub struct WriteBack {
     pub object: ObjectName,
     pub uid: Uuid,
     pub status: BindingStatus,
+    /// First, the marks of the AWS Load Balancer Controller are to be removed from the object.
+    pub take_over: bool,
     /// To be recorded on the object: the reason changed.
     pub event: Option<Event>,
 }
@@ -64,7 +66,12 @@ impl Event {
             ready.reason,
             Reason::Progressing | Reason::AwaitingAws | Reason::AwaitingCluster
         );
-        let warning = ready.status != Truth::True && ready.reason != Reason::ObserveOnly;
+        // A choice of somebody's is no cause for alarm; a contest is, however well the targets look.
+        let warning = match ready.reason {
+            Reason::ObserveOnly | Reason::NotServed | Reason::ManagedByLBC => false,
+            Reason::Contested => true,
+            _ => ready.status != Truth::True,
+        };
         (!passing).then(|| Self {
             warning,
             reason: ready.reason,
@@ -91,6 +98,7 @@ mod tests {
             desired: 1,
             registered: 1,
             held: 0,
+            target_type: None,
         }
     }
 
@@ -102,6 +110,10 @@ mod tests {
         assert_eq!(Event::of(&reconciled, Some(Reason::Reconciled)), None);
         let held = status(Truth::False, Reason::Held);
         assert!(Event::of(&held, Some(Reason::Reconciled)).unwrap().warning);
+        let contested = status(Truth::True, Reason::Contested);
+        assert!(Event::of(&contested, Some(Reason::Reconciled)).unwrap().warning);
+        let not_served = status(Truth::False, Reason::NotServed);
+        assert!(!Event::of(&not_served, Some(Reason::Reconciled)).unwrap().warning);
     }
 
     #[test]

@@ -12,7 +12,7 @@ impl Session {
         let store = &self.control.store;
         match statement {
             Statement::Update { revision, update } => return self.update(revision, update).await,
-            Statement::Heartbeat => store.touch(self.stream).await?,
+            Statement::Heartbeat { surroundings } => store.touch(self.stream, surroundings.as_ref()).await?,
             Statement::Unsynced { kind, reason } => {
                 tracing::warn!(cluster = %self.cluster.name, kind, reason, "the agent cannot see a kind");
                 store.ingest_unsynced(self.stream, &kind, &reason).await?;

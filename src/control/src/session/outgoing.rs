@@ -173,6 +173,7 @@ impl Session {
                     object: row.object,
                     uid: row.uid,
                     status: row.status,
+                    take_over: row.take_over,
                     event,
                 }));
             }

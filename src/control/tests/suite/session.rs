@@ -65,7 +65,7 @@ async fn the_newest_stream_wins_and_the_older_one_can_state_and_learn_nothing_mo
         Err(Error::Superseded)
     ));
     assert!(matches!(
-        older.ingest(Statement::Heartbeat).await,
+        older.ingest(Statement::Heartbeat { surroundings: None }).await,
         Err(Error::Superseded)
     ));
     assert!(matches!(older.outgoing().await, Err(Error::Superseded)));

@@ -11,6 +11,7 @@ use model::{
     Name, TargetGroupArn,
     cluster::{ClusterSpec, Mode},
     fact::{AddressFamily, Endpoint, EndpointSlice, ObjectName, ObjectVersion, Protocol, SlicePort},
+    ownership::{Marks, Serve},
     stream::{Change, Hello, Source, Statement, Update},
     target_group::TargetGroupSpec,
 };
@@ -133,6 +134,7 @@ pub(crate) fn cluster_spec() -> ClusterSpec {
         region: "eu-central-1".parse().unwrap(),
         vpc_id: "vpc-0a1b2c3d".parse().unwrap(),
         mode: Mode::Full,
+        serve: Serve::All,
     }
 }
 
@@ -157,6 +159,7 @@ pub(crate) fn source(name: &str, generation: i64, spec: Value) -> Source {
         generation,
         spec,
         deleting: false,
+        marks: Some(Marks::default()),
     }
 }
 

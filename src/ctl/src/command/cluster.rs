@@ -1,11 +1,11 @@
 use clap::Subcommand;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     Console, Error,
     client::Client,
     kind::Kind,
-    output::{self, Format, Output},
+    output::{self, Format, Output, text},
 };
 
 #[derive(Debug, Subcommand)]
@@ -24,6 +24,9 @@ pub(crate) enum Cluster {
         /// What may be done for it: `observe` plans only, `add-only` never removes.
         #[arg(long, value_parser = ["observe", "add-only", "full"])]
         mode: String,
+        /// Which of its TargetGroupBindings are served: `labelled` are those with the label elbow.dev/serve: "true".
+        #[arg(long, value_parser = ["none", "labelled", "all"], default_value = "labelled")]
+        serve: String,
         /// Say what would be, and change nothing.
         #[arg(long)]
         dry_run: bool,
@@ -47,10 +50,11 @@ impl Cluster {
                 region,
                 vpc_id,
                 mode,
+                serve,
                 dry_run,
                 output,
             } => {
-                let spec = json!({ "account": account, "region": region, "vpcId": vpc_id, "mode": mode });
+                let spec = json!({ "account": account, "region": region, "vpcId": vpc_id, "mode": mode, "serve": serve });
                 let query = dry_run
                     .then(|| ("dryRun", "true".to_owned()))
                     .into_iter()
@@ -69,7 +73,8 @@ impl Cluster {
                             "was registered before; `elbow cluster rotate-token` makes a new token"
                         }
                     };
-                    return console.line(format_args!("cluster/{name} {said}"));
+                    console.line(format_args!("cluster/{name} {said}"))?;
+                    return leftovers(console, &cluster);
                 };
                 console.line(format_args!("cluster/{name} registered"))?;
                 console.print(&install(&name, token))
@@ -86,6 +91,19 @@ impl Cluster {
             }
         }
     }
+}
+
+/// What the AWS Load Balancer Controller left behind that refuses writes of TargetGroupBindings, as far as an agent saw.
+fn leftovers(console: &mut Console, cluster: &Value) -> Result<(), Error> {
+    let webhooks = cluster.pointer("/status/lbc/webhooks").and_then(Value::as_array);
+    let running = cluster.pointer("/status/lbc/running") == Some(&Value::Bool(true));
+    for webhook in webhooks.into_iter().flatten().filter(|_| !running) {
+        console.line(format_args!(
+            "webhooks that the AWS Load Balancer Controller left behind refuse writes of TargetGroupBindings; remove them: {}",
+            text(webhook, "/removal")
+        ))?;
+    }
+    Ok(())
 }
 
 /// How the agent comes into its cluster; the token is shown this once.

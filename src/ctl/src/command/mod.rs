@@ -1,5 +1,6 @@
 //! The commands: one file each.
 
+mod adopt;
 mod apply;
 mod cluster;
 mod completion;
@@ -25,6 +26,8 @@ pub(crate) enum Command {
     Delete(delete::Delete),
     /// Show what would be done, and do nothing.
     Plan(plan::Plan),
+    /// Take a binding over from the AWS Load Balancer Controller, or end a contest about its targets.
+    Adopt(adopt::Adopt),
     /// Let go of what a guard holds back.
     #[command(subcommand)]
     Release(release::Release),
@@ -43,6 +46,7 @@ impl Command {
             Self::Apply(command) => command.run(&connection.open()?, console).await,
             Self::Delete(command) => command.run(&connection.open()?, console).await,
             Self::Plan(command) => command.run(&connection.open()?, console).await,
+            Self::Adopt(command) => command.run(&connection.open()?, console).await,
             Self::Release(command) => command.run(&connection.open()?, console).await,
             Self::Cluster(command) => command.run(&connection.open()?, console).await,
             Self::Completion(command) => command.run(console),

@@ -12,6 +12,7 @@ use model::{
     cluster::Mode,
     fact::{Evidence, Stated},
     ledger::{Ground, LedgerState, LedgerTarget},
+    ownership::Standing,
     target::HealthState,
 };
 use proptest::{
@@ -78,6 +79,11 @@ enum Event {
         cluster: usize,
         mode: Mode,
     },
+    /// Somebody else begins to act on an object that is there, or ends.
+    Standing {
+        binding: usize,
+        standing: Standing,
+    },
     Delete {
         binding: usize,
     },
@@ -117,6 +123,12 @@ fn event() -> impl Strategy<Value = Event> {
     ];
     let weak = prop_oneof![Just(Evidence::None), Just(Evidence::NotSelected)];
     let mode = prop_oneof![3 => Just(Mode::Full), 1 => Just(Mode::AddOnly), 1 => Just(Mode::Observe)];
+    let standing = prop_oneof![
+        3 => Just(Standing::Served),
+        1 => Just(Standing::NotServed),
+        1 => Just(Standing::ManagedByLBC),
+        1 => Just(Standing::Contested),
+    ];
     let fate = prop_oneof![
         2 => Just(Fate::Answered),
         1 => Just(Fate::AnswerLost),
@@ -142,6 +154,7 @@ fn event() -> impl Strategy<Value = Event> {
         2 => (0..2_usize, any::<bool>()).prop_map(|(cluster, up)| Event::Agent { cluster, up }),
         3 => binding.clone().prop_map(|binding| Event::Confirm { binding }),
         2 => (0..2_usize, mode).prop_map(|(cluster, mode)| Event::Mode { cluster, mode }),
+        2 => (binding.clone(), standing).prop_map(|(binding, standing)| Event::Standing { binding, standing }),
         1 => binding.clone().prop_map(|binding| Event::Delete { binding }),
         1 => binding.clone().prop_map(|binding| Event::HoldDeletion { binding }),
         2 => binding.prop_map(|binding| Event::Return { binding }),
@@ -308,12 +321,22 @@ impl History {
                 }
             }
             Event::Mode { cluster, mode } => self.world.set_mode(self.clusters[cluster], mode),
+            Event::Standing { binding, standing } => {
+                let binding = &mut self.bound(binding).binding;
+                if binding.lifecycle == Lifecycle::Active {
+                    binding.standing = standing;
+                }
+            }
             Event::Delete { binding } => {
-                self.bound(binding).binding.lifecycle = Lifecycle::Deleted { at: now }
+                let binding = &mut self.bound(binding).binding;
+                binding.standing = Standing::Served;
+                binding.lifecycle = Lifecycle::Deleted { at: now };
             }
             Event::HoldDeletion { binding } => {
                 let hold = HoldId(uuid::Uuid::from_u128(1));
-                self.bound(binding).binding.lifecycle = Lifecycle::DeletionHeld { at: now, hold };
+                let binding = &mut self.bound(binding).binding;
+                binding.standing = Standing::Served;
+                binding.lifecycle = Lifecycle::DeletionHeld { at: now, hold };
             }
             Event::Return { binding } => self.bound(binding).binding.lifecycle = Lifecycle::Active,
             Event::ForeignRegister { ip } => {
@@ -422,6 +445,7 @@ impl History {
     /// All clusters speak, all is well: wanted is registered in the end.
     fn converge(mut self) {
         self.world.restored = false;
+        self.world.drifts.clear();
         self.world.down.clear();
         for cluster in self.clusters.clone() {
             self.world.set_mode(cluster, Mode::Full);
@@ -430,6 +454,7 @@ impl History {
             if let Lifecycle::DeletionHeld { at, .. } = self.world.bindings[&id].binding.lifecycle {
                 self.world.binding(id).binding.lifecycle = Lifecycle::Deleted { at };
             }
+            self.world.binding(id).binding.standing = Standing::Served;
             let slices = self.slices.get_mut(&id).unwrap();
             slices.iter_mut().flatten().for_each(|pod| pod.ready = true);
             self.repair(id);
@@ -567,16 +592,14 @@ impl Judge {
             );
         }
         for (at, addition) in &after.registered_calls[self.judged_additions..] {
-            let modes = addition.bindings.iter().map(|id| {
-                after.clusters[&after.bindings[id].binding.cluster]
-                    .cluster
-                    .spec
-                    .mode
+            let writes = addition.bindings.iter().any(|id| {
+                let binding = &after.bindings[id].binding;
+                let mode = after.clusters[&binding.cluster].cluster.spec.mode;
+                binding.standing.acts() && mode != Mode::Observe
             });
-            let writes = modes.clone().any(|mode| mode != Mode::Observe);
             assert!(
                 writes,
-                "S12: {at}: {} is registered for a cluster that is observed",
+                "S12: {at}: {} is registered for a cluster that is observed, or an object that is somebody else's",
                 addition.target.key
             );
         }
@@ -593,6 +616,19 @@ impl Judge {
             Mode::Full,
             "S12: {key} is removed although the cluster is {}",
             cluster.spec.mode
+        );
+        assert!(
+            bound.binding.standing.acts(),
+            "{key} is removed and the object is {:?}",
+            bound.binding.standing
+        );
+        let contested = |id: &BindingId| {
+            let binding = &world.bindings[id].binding;
+            binding.standing == Standing::Contested && binding.lifecycle == Lifecycle::Active
+        };
+        assert!(
+            !world.bindings.keys().any(contested) || world.released.contains_key(key),
+            "{key} is removed and somebody else writes to the group"
         );
         let wants = bound.binding.lifecycle == Lifecycle::Active && ready(world, id).contains(key);
         assert!(!wants, "M12, S20: {key} is removed and a binding has it ready");

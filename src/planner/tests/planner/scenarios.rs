@@ -94,6 +94,14 @@ impl Stage {
                 let lifecycle = Lifecycle::DeletionHeld { at: now, hold };
                 self.world.binding(self.bindings[name]).binding.lifecycle = lifecycle;
             }
+            ["standing", name, standing] => {
+                let standing = serde_json::from_value(standing.into()).unwrap();
+                self.world.binding(self.bindings[name]).binding.standing = standing;
+            }
+            ["serve", cluster, serve] => {
+                let cluster = self.world.clusters.get_mut(&self.clusters[cluster]).unwrap();
+                cluster.cluster.spec.serve = serve.parse().unwrap();
+            }
             ["agent", "down", cluster] => drop(self.world.down.insert(self.clusters[cluster])),
             ["agent", "up", cluster] => drop(self.world.down.remove(&self.clusters[cluster])),
             ["wait", time] => self.world.wait(time.parse().unwrap()),

@@ -20,7 +20,8 @@ use model::{
     guard::Guards,
     ledger::{Ground, LedgerState, LedgerTarget, Removal},
     node::NodeFacts,
-    plan::{Addition, MarkKey, Plan, Step},
+    ownership::{Serve, Standing},
+    plan::{Addition, MarkKey, Plan, Step, Why},
     target::{HealthState, ObservedTarget, TargetType},
     target_group::{IpAddressType, TargetGroup, TargetGroupFacts, TargetGroupSpec},
 };
@@ -134,6 +135,7 @@ pub(crate) struct World {
     pub ledger: BTreeMap<TargetKey, LedgerTarget>,
     pub removals: Vec<Removal>,
     pub released: BTreeMap<TargetKey, Timestamp>,
+    pub drifts: Vec<Timestamp>,
     pub failure: Option<Problem>,
     /// What AWS has: registered, or draining.
     pub aws: BTreeMap<TargetKey, HealthState>,
@@ -184,6 +186,7 @@ impl World {
             ledger: BTreeMap::new(),
             removals: Vec::new(),
             released: BTreeMap::new(),
+            drifts: Vec::new(),
             failure: None,
             aws: BTreeMap::new(),
             past: Vec::new(),
@@ -204,6 +207,7 @@ impl World {
             region: shard.region,
             vpc_id: "vpc-0a1b2c3d".parse().unwrap(),
             mode,
+            serve: Serve::All,
         };
         let cluster = Cluster {
             id,
@@ -238,6 +242,7 @@ impl World {
             origin: Origin::Object,
             generation: 1,
             lifecycle: Lifecycle::Active,
+            standing: Standing::Served,
             spec: Some(spec),
             problem: None,
             version: 1,
@@ -354,6 +359,7 @@ impl World {
             ledger: self.ledger.values().cloned().collect(),
             removals: self.removals.clone(),
             released: self.released.clone(),
+            drifts: self.drifts.clone(),
             failure: self.failure.clone(),
         }
     }
@@ -405,6 +411,9 @@ impl World {
                     }
                     if fate == Fate::Crash {
                         return;
+                    }
+                    if fate == Fate::Answered && targets.iter().any(|addition| addition.why == Why::Drifted) {
+                        self.drifts.push(self.now);
                     }
                     for addition in targets {
                         self.registered_calls.push((self.now, addition.clone()));

@@ -23,6 +23,7 @@ use model::{
         Service, ServicePort, SlicePort,
     },
     guard::{Guards, Unbinding},
+    ownership::{Marks, Serve},
     stream::{Change, Source, Vanished},
     target_group::TargetGroupSpec,
 };
@@ -94,6 +95,7 @@ impl World {
             region: fixture::REGION.parse()?,
             vpc_id: fixture::VPC.parse()?,
             mode: Mode::Full,
+            serve: Serve::All,
         };
         let cluster = store
             .put_cluster("test", &name, &spec, None)
@@ -233,6 +235,7 @@ impl World {
             generation: 1,
             spec: serde_json::json!({}),
             deleting: false,
+            marks: Some(Marks::default()),
         };
         let verdict = Ok(spec);
         self.sources(Change::Reset(vec![JudgedSource { source, verdict }]))

@@ -32,6 +32,9 @@ pub(crate) struct Guards {
     /// How much later than our own write AWS must be asked for its answer to count against it.
     #[arg(long = "guard-consistency-grace", env = "ELBOW_GUARD_CONSISTENCY_GRACE", value_parser = duration, default_value = "15s")]
     consistency_grace: SignedDuration,
+    /// Targets that vanish twice within this time are somebody else's doing: nothing is removed until it is over.
+    #[arg(long = "guard-contest-window", env = "ELBOW_GUARD_CONTEST_WINDOW", value_parser = duration, default_value = "1h")]
+    contest_window: SignedDuration,
     /// The window in which deletions of a cluster's TargetGroupBindings are counted: too many become one hold.
     #[arg(long = "guard-unbinding-window", env = "ELBOW_GUARD_UNBINDING_WINDOW", value_parser = duration, default_value = "60s")]
     unbinding_window: SignedDuration,
@@ -64,6 +67,7 @@ impl From<Guards> for guard::Guards {
             silent_after,
             release_ttl,
             consistency_grace,
+            contest_window,
             unbinding_window,
             unbinding_percent,
             unbinding_always_meant,
@@ -78,6 +82,7 @@ impl From<Guards> for guard::Guards {
             silent_after,
             release_ttl,
             consistency_grace,
+            contest_window,
             unbinding: guard::Unbinding {
                 window: unbinding_window,
                 percent: unbinding_percent,

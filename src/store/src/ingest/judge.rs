@@ -7,6 +7,7 @@ use model::{
     binding::BindingSpec,
     condition::{Problem, Reason},
     fact::{ObjectName, ObjectVersion},
+    ownership::{Marks, Serve, Standing},
     stream::{Change, Source, Tombstone},
 };
 use serde_json::Value;
@@ -25,6 +26,10 @@ pub(super) struct Existing {
     pub(super) problem: Option<Problem>,
     pub(super) deleted: bool,
     pub(super) held: bool,
+    pub(super) marks: Option<Marks>,
+    pub(super) standing: Standing,
+    /// Whether an operator ever took it over.
+    pub(super) adopted: bool,
 }
 
 /// A row to write.
@@ -36,6 +41,8 @@ pub(super) struct Row {
     pub(super) source: Value,
     pub(super) spec: Option<BindingSpec>,
     pub(super) problem: Option<Problem>,
+    pub(super) marks: Option<Marks>,
+    pub(super) standing: Standing,
 }
 
 /// What is to be done.
@@ -91,7 +98,7 @@ pub(crate) fn judge(
 }
 
 /// Compares what is stored with what is stated. An object with a deletion timestamp counts as deleted.
-pub(super) fn compare(existing: &[Existing], change: &Change<JudgedSource>) -> Changes {
+pub(super) fn compare(existing: &[Existing], change: &Change<JudgedSource>, serve: Serve) -> Changes {
     let mut changes = Changes::default();
     let mut stored: HashMap<&ObjectName, Vec<&Existing>> = HashMap::new();
     for one in existing {
@@ -108,7 +115,7 @@ pub(super) fn compare(existing: &[Existing], change: &Change<JudgedSource>) -> C
         if source.deleting {
             changes.delete(rows, |row| row.version.uid == source.version.uid);
         } else {
-            changes.upsert(rows, source, verdict);
+            changes.upsert(rows, source, verdict, serve);
         }
     }
     if let Change::Reset(_) = change {
@@ -137,7 +144,13 @@ impl Changes {
         }
     }
 
-    fn upsert(&mut self, rows: &[&Existing], source: &Source, verdict: &Result<BindingSpec, Problem>) {
+    fn upsert(
+        &mut self,
+        rows: &[&Existing],
+        source: &Source,
+        verdict: &Result<BindingSpec, Problem>,
+        serve: Serve,
+    ) {
         let active = rows.iter().find(|row| !row.deleted).copied();
         let is_older = |row: &&&Existing| {
             row.version.uid == source.version.uid
@@ -182,6 +195,14 @@ impl Changes {
             self.replaced.extend(replaced.map(|row| row.id));
         }
         let (spec, problem) = judge(continued.and_then(|row| row.spec.as_ref()), verdict);
+        // What an agent does not state is what it was.
+        let marks = source.marks.clone().or_else(|| continued?.marks.clone());
+        let standing = Standing::of(
+            marks.as_ref(),
+            serve,
+            continued.map(|row| row.standing),
+            continued.is_some_and(|row| row.adopted),
+        );
         let new = Row {
             object: source.object.clone(),
             version: source.version,
@@ -189,6 +210,8 @@ impl Changes {
             source: source.spec.clone(),
             spec,
             problem,
+            marks,
+            standing,
         };
         match continued {
             None => self.inserted.push(new),
@@ -207,11 +230,15 @@ impl Row {
             source,
             spec,
             problem,
+            marks,
+            standing,
         } = self;
         *version == row.version
             && *generation == row.generation
             && *source == row.source
             && *spec == row.spec
             && *problem == row.problem
+            && *marks == row.marks
+            && *standing == row.standing
     }
 }

@@ -76,13 +76,14 @@ async fn synced(connection: &mut PgConnection, cluster: ClusterId, kind: &str) -
     Ok(())
 }
 
-/// Makes `services` what the bindings refer to. The facts of a service go with its row: stated about a service that is no
+/// Makes `services` what the bindings refer to that are served, or planned at least. The facts of a service go with its row: stated about a service that is no
 /// longer watched, they would be old news the next time it is bound.
 pub(crate) async fn sync_services(connection: &mut PgConnection, cluster: ClusterId) -> Result<()> {
     sqlx::query!(
         r#"
         insert into services (cluster_id, namespace, name)
-        select distinct cluster_id, namespace, service from bindings where cluster_id = $1 and service is not null
+        select distinct cluster_id, namespace, service from bindings
+        where cluster_id = $1 and service is not null and standing not in ('notServed', 'unstated')
         on conflict do nothing
         "#,
         cluster.0,
@@ -92,7 +93,9 @@ pub(crate) async fn sync_services(connection: &mut PgConnection, cluster: Cluste
     sqlx::query!(
         r#"
         delete from services s where cluster_id = $1 and not exists (
-            select from bindings b where b.cluster_id = $1 and b.namespace = s.namespace and b.service = s.name
+            select from bindings b
+            where b.cluster_id = $1 and b.namespace = s.namespace and b.service = s.name
+                and b.standing not in ('notServed', 'unstated')
         )
         "#,
         cluster.0,

@@ -20,7 +20,7 @@ use crate::{
     database::transaction,
     hold, row,
     row::{to_bigint, to_json},
-    status, stream,
+    standing, status, stream,
     stream::Stream,
     wake,
 };
@@ -37,6 +37,7 @@ impl Store {
         let cluster = stream.cluster;
         transaction!(self, Op::IngestSources, |tx| {
             stream::check(tx, stream).await?;
+            let serve = standing::serve(tx, cluster).await?;
             let existing = match change {
                 Change::Reset(_) => {
                     begin_reset(tx, cluster).await?;
@@ -54,7 +55,7 @@ impl Store {
                     read(tx, cluster, Some(names.collect())).await?
                 }
             };
-            let changes = judge::compare(&existing, change);
+            let changes = judge::compare(&existing, change, serve);
             if changes.is_empty() {
                 return Ok(Ingested {
                     ignored: changes.ignored,
@@ -128,7 +129,8 @@ async fn read(
     let rows = sqlx::query!(
         r#"
         select id, namespace, name, object_uid as "object_uid!", resource_version as "resource_version!", generation,
-            source, spec, problem, deleted_at is not null as "deleted!", hold_id is not null as "held!"
+            source, spec, problem, deleted_at is not null as "deleted!", hold_id is not null as "held!",
+            marks, standing, adopted_at is not null as "adopted!"
         from bindings
         where cluster_id = $1 and origin = 'object' and (
             $2::text[] is null or (namespace, name) in (select * from unnest($2::text[], $3::text[]))
@@ -162,6 +164,9 @@ async fn read(
                     .transpose()?,
                 deleted: row.deleted,
                 held: row.held,
+                marks: row.marks.map(|marks| at.json("marks", marks)).transpose()?,
+                standing: at.word("standing", &row.standing)?,
+                adopted: row.adopted,
             })
         })
         .collect()
@@ -206,11 +211,12 @@ async fn update(connection: &mut PgConnection, changes: &Changes) -> Result<Vec<
         r#"
         update bindings b set object_uid = new.object_uid, resource_version = new.resource_version,
             generation = new.generation, source = new.source, spec = new.spec, problem = new.problem,
-            target_group_arn = new.target_group_arn, service = new.service, deleted_at = null, hold_id = null,
+            target_group_arn = new.target_group_arn, service = new.service, marks = new.marks,
+            standing = new.standing, deleted_at = null, hold_id = null,
             version = b.version + 1
         from jsonb_to_recordset($1) as new (
             id uuid, object_uid uuid, resource_version bigint, generation bigint, source jsonb, spec jsonb,
-            problem jsonb, target_group_arn text, service text
+            problem jsonb, target_group_arn text, service text, marks jsonb, standing text
         )
         where b.id = new.id
         returning b.target_group_arn
@@ -230,12 +236,12 @@ async fn insert(connection: &mut PgConnection, cluster: ClusterId, changes: &Cha
     let arns = sqlx::query_scalar!(
         r#"
         insert into bindings (cluster_id, namespace, name, origin, object_uid, resource_version, generation, source, spec,
-            problem, target_group_arn, service)
+            problem, target_group_arn, service, marks, standing)
         select $1, namespace, name, 'object', object_uid, resource_version, generation, source, spec, problem,
-            target_group_arn, service
+            target_group_arn, service, marks, standing
         from jsonb_to_recordset($2) as new (
             namespace text, name text, object_uid uuid, resource_version bigint, generation bigint, source jsonb,
-            spec jsonb, problem jsonb, target_group_arn text, service text
+            spec jsonb, problem jsonb, target_group_arn text, service text, marks jsonb, standing text
         )
         returning target_group_arn
         "#,
@@ -255,6 +261,8 @@ fn to_row(row: &judge::Row) -> Value {
         source,
         spec,
         problem,
+        marks,
+        standing,
     } = row;
     let SpecColumns {
         spec,
@@ -272,6 +280,8 @@ fn to_row(row: &judge::Row) -> Value {
         "problem": problem.as_ref().map(to_json),
         "target_group_arn": target_group_arn,
         "service": service,
+        "marks": marks,
+        "standing": standing,
     })
 }
 

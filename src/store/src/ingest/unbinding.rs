@@ -32,7 +32,8 @@ pub(super) async fn unbind(
     sqlx::query!(
         r#"
         insert into unbindings (binding_id, cluster_id, bound_since)
-        select id, cluster_id, created_at from bindings where id = any($1) and target_group_arn is not null
+        select id, cluster_id, created_at from bindings
+        where id = any($1) and target_group_arn is not null and standing in ('served', 'contested')
         on conflict (binding_id) do update set at = now()
         "#,
         &ids,
@@ -70,8 +71,8 @@ pub(super) async fn returned(connection: &mut PgConnection, ids: &[Uuid]) -> Res
     Ok(())
 }
 
-/// Whether these deletions, with those of the window, are more than somebody means. Bindings without a target group do
-/// not count on either side.
+/// Whether these deletions, with those of the window, are more than somebody means. Bindings without a target group,
+/// and those for which nothing is removed since somebody else acts on them, do not count on either side.
 async fn is_many(
     connection: &mut PgConnection,
     cluster: ClusterId,
@@ -93,10 +94,14 @@ async fn is_many(
         ), present as (
             select created_at as bound_since from bindings
             where cluster_id = $1 and origin = 'object' and deleted_at is null and target_group_arn is not null
+                and standing in ('served', 'contested')
         )
         select
             (select count(*) from gone)
-                + (select count(*) from bindings where id = any($2) and target_group_arn is not null) as "deleted!",
+                + (
+                    select count(*) from bindings
+                    where id = any($2) and target_group_arn is not null and standing in ('served', 'contested')
+                ) as "deleted!",
             (
                 select count(*) from (select * from gone union all select * from present) bound
                 where bound_since <= now() - make_interval(secs => $3)

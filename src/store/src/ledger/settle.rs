@@ -94,6 +94,14 @@ impl Store {
                     where l.target_group_arn = $1 and l.target_id = s.target_id and l.port = s.port
                         and s.outcome = 'failed' and s.former_state is null and s.state = 'registering'
                         and l.ambiguous_at is null
+                ), drifted as (
+                    -- It was ours and registered, so it had vanished.
+                    insert into ledger_drifts (target_group_arn, plan_id)
+                    select distinct $1, $2::uuid from settled
+                    where outcome = 'acknowledged' and state = 'registering' and former_state = 'registered'
+                    on conflict do nothing
+                ), forgotten as (
+                    delete from ledger_drifts where target_group_arn = $1 and at < now() - interval '1 day'
                 ), uncounted as (
                     delete from ledger_removals r using settled s
                     where r.target_group_arn = $1 and r.target_id = s.target_id and r.port = s.port and r.plan_id = $2

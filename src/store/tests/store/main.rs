@@ -10,6 +10,7 @@ mod ledger;
 mod nodes;
 mod reports;
 mod sources;
+mod standing;
 mod streams;
 mod support;
 mod unbinding;

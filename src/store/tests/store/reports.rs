@@ -25,6 +25,7 @@ fn status(registered: u32) -> BindingStatus {
         desired: registered,
         registered,
         held: 0,
+        target_type: None,
     }
 }
 

@@ -21,7 +21,7 @@ async fn statements_of_an_older_stream_are_not_taken() -> Result<()> {
         .await;
     assert!(matches!(stale, Err(Error::StaleEpoch { .. })), "{stale:?}");
     assert!(matches!(
-        fixture.store.touch(fixture.stream).await,
+        fixture.store.touch(fixture.stream, None).await,
         Err(Error::StaleEpoch { .. })
     ));
     assert_eq!(
@@ -32,7 +32,7 @@ async fn statements_of_an_older_stream_are_not_taken() -> Result<()> {
             .len(),
         0
     );
-    fixture.store.touch(newer).await?;
+    fixture.store.touch(newer, None).await?;
     Ok(())
 }
 
@@ -63,7 +63,7 @@ async fn a_name_belongs_to_the_cluster_that_first_used_it() -> Result<()> {
         .open_stream(fixture.cluster, "agent-1", 0, "another-uid")
         .await;
     assert!(matches!(other, Err(Error::OtherCluster { .. })), "{other:?}");
-    fixture.store.touch(fixture.stream).await?;
+    fixture.store.touch(fixture.stream, None).await?;
     Ok(())
 }
 
@@ -126,7 +126,7 @@ async fn a_database_that_went_back_holds_every_shard_and_hears_every_agent_anew(
     let fixture = Fixture::new().await?;
     fixture.store.went_back().await?;
     assert_eq!(fixture.store.counts().await?.restored_shards, 1);
-    let heard = fixture.store.touch(fixture.stream).await;
+    let heard = fixture.store.touch(fixture.stream, None).await;
     assert!(matches!(heard, Err(Error::StaleEpoch { .. })), "{heard:?}");
     let opened = fixture
         .store

@@ -15,6 +15,7 @@ use model::{
     },
     group::GroupSnapshot,
     guard::Unbinding,
+    ownership::{Marks, Serve},
     plan::{Addition, Plan, Step, Subtraction, Why},
     stream::{Change, Source, Tombstone},
     target::Target,
@@ -194,6 +195,7 @@ pub(crate) fn cluster_spec() -> ClusterSpec {
         region: "eu-central-1".parse().unwrap(),
         vpc_id: "vpc-0a1b2c3d".parse().unwrap(),
         mode: Mode::Full,
+        serve: Serve::All,
     }
 }
 
@@ -243,6 +245,7 @@ pub(crate) fn judged(
         generation: 1,
         spec: json!({ "of": resource_version }),
         deleting: false,
+        marks: Some(Marks::default()),
     };
     JudgedSource { source, verdict }
 }

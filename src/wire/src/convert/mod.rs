@@ -5,6 +5,7 @@ mod field;
 mod hello;
 mod node;
 mod object;
+mod ownership;
 mod service;
 mod slices;
 mod statement;

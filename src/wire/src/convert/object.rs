@@ -2,6 +2,7 @@
 
 use model::{
     fact::{Evidence, ObjectName, ObjectVersion, PodRef},
+    ownership::Marks,
     stream::{PodReading, Source, Tombstone, Vanished},
 };
 use serde_json::Value;
@@ -107,6 +108,7 @@ impl TryFrom<wire::TargetGroupBinding> for Source {
             generation,
             spec_json,
             deleting,
+            marks,
         } = binding;
         let (object, version) = meta(object_meta).at("meta")?;
         if generation < 1 {
@@ -122,6 +124,7 @@ impl TryFrom<wire::TargetGroupBinding> for Source {
             generation,
             spec: spec(&spec_json).at("spec_json")?,
             deleting,
+            marks: marks.map(Marks::try_from).transpose().at("marks")?,
         })
     }
 }
@@ -134,12 +137,14 @@ impl From<Source> for wire::TargetGroupBinding {
             generation,
             spec,
             deleting,
+            marks,
         } = source;
         Self {
             meta: Some(to_meta(object, version)),
             generation,
             spec_json: spec.to_string(),
             deleting,
+            marks: marks.map(Into::into),
         }
     }
 }

@@ -3,6 +3,7 @@
 use model::{
     fact::{ObjectName, Service},
     node::NodeRef,
+    ownership::Surroundings,
     stream::{Change, Confirm, NodeReading, PodReading, Source, Statement, Tombstone, Update, Vanished},
 };
 
@@ -39,10 +40,7 @@ impl TryFrom<wire::AgentMessage> for Stamped {
             Message::Departures(update) => departures(update).at("departures"),
             Message::Confirm(update) => confirm(update).at("confirm"),
             Message::WriteBackResult(result) => write_back_result(result).at("write_back_result"),
-            Message::Heartbeat(wire::Heartbeat { epoch }) => Ok(Self {
-                epoch: positive(epoch).at("epoch").at("heartbeat")?,
-                statement: Statement::Heartbeat,
-            }),
+            Message::Heartbeat(heartbeat) => self::heartbeat(heartbeat).at("heartbeat"),
             Message::Unsynced(unsynced) => self::unsynced(unsynced).at("unsynced"),
             Message::Nodes(update) => nodes(update).at("nodes"),
             Message::NodesGone(update) => nodes_gone(update).at("nodes_gone"),
@@ -238,6 +236,19 @@ fn write_back_result(result: wire::WriteBackResult) -> Result<Stamped> {
     })
 }
 
+fn heartbeat(heartbeat: wire::Heartbeat) -> Result<Stamped> {
+    let wire::Heartbeat { epoch, surroundings } = heartbeat;
+    Ok(Stamped {
+        epoch: positive(epoch).at("epoch")?,
+        statement: Statement::Heartbeat {
+            surroundings: surroundings
+                .map(Surroundings::try_from)
+                .transpose()
+                .at("surroundings")?,
+        },
+    })
+}
+
 fn unsynced(unsynced: wire::Unsynced) -> Result<Stamped> {
     let wire::Unsynced { epoch, kind, reason } = unsynced;
     if !matches!(
@@ -269,7 +280,10 @@ pub fn agent_message(epoch: u64, statement: Statement) -> wire::AgentMessage {
             write_back_id: id,
             error: error.unwrap_or_default(),
         }),
-        Statement::Heartbeat => Message::Heartbeat(wire::Heartbeat { epoch }),
+        Statement::Heartbeat { surroundings } => Message::Heartbeat(wire::Heartbeat {
+            epoch,
+            surroundings: surroundings.map(Into::into),
+        }),
         Statement::Unsynced { kind, reason } => Message::Unsynced(wire::Unsynced { epoch, kind, reason }),
     };
     wire::AgentMessage {

@@ -12,6 +12,8 @@ impl From<BindingStatus> for wire::TargetGroupBindingStatus {
             desired,
             registered,
             held,
+            // It goes beside the status, into the spec.
+            target_type: _,
         } = status;
         Self {
             observed_generation,

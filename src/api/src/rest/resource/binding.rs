@@ -1,15 +1,19 @@
 //! Bindings.
 
-use control::{bindings::ApiSpec, view::BindingView};
+use control::{
+    bindings::ApiSpec,
+    view::{AdoptionView, BindingView},
+};
 use model::{
     BindingId, Name, TargetGroupArn,
     binding::{Binding as ModelBinding, Lifecycle, Origin, PortRef},
     condition::{BindingStatus as ModelStatus, Problem, Readiness, Reason, Truth},
+    ownership::Standing,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Metadata, word};
+use super::{Metadata, cluster::Webhook, plan::Plan, word};
 
 /// A Service's endpoints → a target group.
 #[derive(Debug, Serialize, ToSchema)]
@@ -51,6 +55,8 @@ pub(in crate::rest) struct BindingSpec {
 pub(in crate::rest) struct BindingStatus {
     /// `active`, `deleted` (its targets are going) or `deletionHeld`.
     lifecycle: &'static str,
+    /// Who acts on it: `served`, `notServed`, `unstated` (the agent does not say), `managedByLbc`, `adopting` or `contested`.
+    standing: String,
     ready: Condition,
     /// The generation of the object, or the version of the API's binding, that `ready` speaks of; 0: none yet.
     observed_generation: i64,
@@ -79,6 +85,34 @@ pub(in crate::rest) struct PutBinding {
     pub(in crate::rest) spec: BindingSpec,
 }
 
+/// What taking a binding over comes to.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::rest) struct Adoption {
+    /// As it is now; in the answer to a dry run, as it was.
+    binding: Binding,
+    /// What is done to the target group then, on what is known: where AWS has what is wanted, targets are claimed and none
+    /// is registered or removed.
+    plan: Plan,
+    /// Webhooks that make the agent's writes into the object fail if nobody answers them.
+    webhooks: Vec<Webhook>,
+}
+
+impl From<AdoptionView> for Adoption {
+    fn from(view: AdoptionView) -> Self {
+        let AdoptionView {
+            binding,
+            plan,
+            webhooks,
+        } = view;
+        Self {
+            binding: binding.into(),
+            plan: plan.into(),
+            webhooks: webhooks.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
 impl From<BindingView> for Binding {
     fn from(view: BindingView) -> Self {
         let BindingView {
@@ -94,6 +128,7 @@ impl From<BindingView> for Binding {
             origin,
             generation: _,
             lifecycle,
+            standing,
             spec,
             problem,
             version,
@@ -110,14 +145,19 @@ impl From<BindingView> for Binding {
                 service: spec.service,
                 port: spec.port,
             }),
-            status: BindingStatus::of(lifecycle, status, problem),
+            status: BindingStatus::of(lifecycle, standing, status, problem),
             version,
         }
     }
 }
 
 impl BindingStatus {
-    fn of(lifecycle: Lifecycle, status: Option<ModelStatus>, problem: Option<Problem>) -> Self {
+    fn of(
+        lifecycle: Lifecycle,
+        standing: Standing,
+        status: Option<ModelStatus>,
+        problem: Option<Problem>,
+    ) -> Self {
         let lifecycle = match lifecycle {
             Lifecycle::Active => "active",
             Lifecycle::Deleted { .. } => "deleted",
@@ -130,6 +170,7 @@ impl BindingStatus {
             desired,
             registered,
             held,
+            target_type: _,
         } = status.unwrap_or_else(|| not_yet(problem));
         let Readiness {
             status,
@@ -143,6 +184,7 @@ impl BindingStatus {
         };
         Self {
             lifecycle,
+            standing: word(&standing),
             ready,
             observed_generation,
             desired,
@@ -172,6 +214,7 @@ fn not_yet(problem: Option<Problem>) -> ModelStatus {
         desired: 0,
         registered: 0,
         held: 0,
+        target_type: None,
     }
 }
 

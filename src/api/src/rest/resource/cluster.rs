@@ -7,11 +7,12 @@ use jiff::Timestamp;
 use model::{
     AccountId, Name, Region,
     cluster::{self as model_cluster, Leaving, Mode, VpcId},
+    ownership::{Pulse, Serve, Surroundings, Webhook as ModelWebhook},
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::Metadata;
+use super::{Metadata, word};
 
 /// A registered Kubernetes cluster.
 #[derive(Debug, Serialize, ToSchema)]
@@ -45,6 +46,11 @@ pub(in crate::rest) struct ClusterSpec {
     /// `observe` (plan only), `add-only` (never remove) or `full`.
     #[schema(value_type = String, pattern = "^(observe|add-only|full)$")]
     mode: Mode,
+    /// Which of its TargetGroupBindings are served: `none`, `labelled` (those with the label `elbow.dev/serve: "true"`)
+    /// or `all` (but those with the label set otherwise). One that stops being served keeps its targets.
+    #[serde(default)]
+    #[schema(value_type = String, pattern = "^(none|labelled|all)$", default = "labelled")]
+    serve: Serve,
 }
 
 /// What is known of the cluster's agent.
@@ -70,6 +76,37 @@ pub(in crate::rest) struct ClusterStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, nullable = false)]
     leaving: Option<Leaving>,
+    /// What the agent sees of the AWS Load Balancer Controller.
+    lbc: LbcStatus,
+}
+
+/// What a cluster's agent sees of the AWS Load Balancer Controller ("LBC") beside the objects.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::rest) struct LbcStatus {
+    /// Whether a replica of it renews its Lease; absent: the agent cannot see.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    running: Option<bool>,
+    /// `namespace/name` of that Lease.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    lease: Option<String>,
+    /// Webhooks that make every write of a TargetGroupBinding fail once nobody answers them; absent: the agent cannot see.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    webhooks: Option<Vec<Webhook>>,
+}
+
+/// A configuration of webhooks with `failurePolicy: Fail`.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::rest) struct Webhook {
+    /// `validating` or `mutating`.
+    kind: String,
+    name: String,
+    /// The command that removes it, for when its controller is gone.
+    removal: String,
 }
 
 /// A cluster to register or change.
@@ -107,6 +144,7 @@ impl From<ClusterView> for Cluster {
             seen_at,
             synced_at,
             unsynced,
+            surroundings,
         } = agent;
         let status = ClusterStatus {
             epoch,
@@ -115,6 +153,7 @@ impl From<ClusterView> for Cluster {
             synced_at,
             unsynced,
             leaving,
+            lbc: surroundings.into(),
         };
         Self {
             name,
@@ -127,6 +166,34 @@ impl From<ClusterView> for Cluster {
     }
 }
 
+impl From<Surroundings> for LbcStatus {
+    fn from(surroundings: Surroundings) -> Self {
+        let Surroundings { webhooks, lbc } = surroundings;
+        let (running, lease) = match lbc {
+            None => (None, None),
+            Some(Pulse::None) => (Some(false), None),
+            Some(Pulse::Beats { lease, holder: _ }) => (Some(true), Some(lease)),
+        };
+        Self {
+            running,
+            lease,
+            webhooks: webhooks.map(|all| all.into_iter().map(Into::into).collect()),
+        }
+    }
+}
+
+impl From<ModelWebhook> for Webhook {
+    fn from(webhook: ModelWebhook) -> Self {
+        let removal = webhook.removal();
+        let ModelWebhook { kind, name } = webhook;
+        Self {
+            kind: word(&kind),
+            name,
+            removal,
+        }
+    }
+}
+
 impl From<model_cluster::ClusterSpec> for ClusterSpec {
     fn from(spec: model_cluster::ClusterSpec) -> Self {
         let model_cluster::ClusterSpec {
@@ -134,12 +201,14 @@ impl From<model_cluster::ClusterSpec> for ClusterSpec {
             region,
             vpc_id,
             mode,
+            serve,
         } = spec;
         Self {
             account,
             region,
             vpc_id,
             mode,
+            serve,
         }
     }
 }
@@ -151,12 +220,14 @@ impl From<ClusterSpec> for model_cluster::ClusterSpec {
             region,
             vpc_id,
             mode,
+            serve,
         } = spec;
         Self {
             account,
             region,
             vpc_id,
             mode,
+            serve,
         }
     }
 }

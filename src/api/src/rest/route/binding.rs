@@ -14,7 +14,7 @@ use crate::{
         extract::{Body, Caller, IfMatch, Path, Query},
         resource::{
             List,
-            binding::{Binding, OriginParam, PutBinding},
+            binding::{Adoption, Binding, OriginParam, PutBinding},
         },
     },
 };
@@ -26,6 +26,7 @@ pub(in crate::rest) fn routes() -> OpenApiRouter<Control> {
     OpenApiRouter::new()
         .routes(routes!(list))
         .routes(routes!(get, put, delete))
+        .routes(routes!(adopt))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -51,6 +52,19 @@ struct GetParams {
     /// Answer when the binding is ready, or after so many seconds, e.g. `30s`; at most 30 s.
     #[param(pattern = "^[0-9]{1,2}s$")]
     wait: Option<String>,
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct AdoptParams {
+    /// Answer what would be, and change nothing.
+    #[serde(default)]
+    dry_run: bool,
+    /// The caller's word that the AWS Load Balancer Controller does not act on the object, where the cluster's agent cannot
+    /// say so.
+    #[serde(default)]
+    lbc_is_gone: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -207,4 +221,38 @@ async fn delete(
             .await?
             .into(),
     ))
+}
+
+/// Take a binding over from the AWS Load Balancer Controller, or end a contest about its targets.
+///
+/// Refused while that controller renews its Lease in the cluster. The agent removes its finalizer and checkpoint from the
+/// object, and from then on Elbow acts on it.
+#[utoipa::path(
+    post, path = "/v1/clusters/{cluster}/bindings/{namespace}/{name}/adopt", operation_id = "adoptBinding",
+    tag = "bindings",
+    params(
+        ("cluster" = String, Path, description = "The cluster's name"),
+        ("namespace" = String, Path, description = "The namespace of the Service"),
+        ("name" = String, Path, description = "The binding's name"),
+        AdoptParams,
+        ("If-Match" = Option<String>, Header, description = "The version that the caller has seen"),
+    ),
+    responses(
+        (status = 200, description = "The binding and its plan", body = Adoption),
+        (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+async fn adopt(
+    State(control): State<Control>,
+    Caller(principal): Caller,
+    Path(path): Path<BindingPath>,
+    Query(params): Query<AdoptParams>,
+    IfMatch(expected): IfMatch,
+) -> Answer<Json<Adoption>> {
+    let AdoptParams { dry_run, lbc_is_gone } = params;
+    let write = WriteParams { dry_run }.expecting(expected);
+    let adoption = control
+        .adopt_binding(&principal, &path.into(), lbc_is_gone, write)
+        .await?;
+    Ok(Json(adoption.into()))
 }
