@@ -18,6 +18,7 @@ use crate::{
     faults::FaultRule,
     fixture::Fixture,
     handle::{AdminError, Handle},
+    iam::Policy,
     journal::JournalFilter,
     place::Place,
     settings::Settings,
@@ -36,6 +37,7 @@ pub(crate) fn router(handle: Handle) -> Router {
         .route("/faults/{id}", delete(remove_fault))
         .route("/accounts", put(set_accounts))
         .route("/roles", put(set_roles))
+        .route("/policies", put(set_policies))
         .route("/fixtures", post(load))
         .route("/drift", post(drift))
         .route("/target-groups", get(target_groups))
@@ -185,6 +187,16 @@ async fn set_accounts(
 async fn set_roles(State(handle): State<Handle>, Json(roles): Json<BTreeMap<String, Role>>) -> StatusCode {
     for (arn, role) in roles {
         handle.set_role(arn, role);
+    }
+    StatusCode::NO_CONTENT
+}
+
+async fn set_policies(
+    State(handle): State<Handle>,
+    Json(policies): Json<BTreeMap<String, Option<Policy>>>,
+) -> StatusCode {
+    for (principal, policy) in policies {
+        handle.set_policy(principal, policy);
     }
     StatusCode::NO_CONTENT
 }

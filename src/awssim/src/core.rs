@@ -9,6 +9,7 @@ use crate::{
     clock::{Clock, ClockMode, WallClock},
     error::AwsError,
     faults::{Fault, Faults, Subject},
+    iam::{self, Policies},
     journal::{Entry, Journal},
     place::Place,
     query::{self, Credential, Form, Node},
@@ -81,6 +82,7 @@ pub(crate) struct Core {
     pub(crate) faults: Faults,
     pub(crate) journal: Journal,
     pub(crate) identities: Identities,
+    pub(crate) policies: Policies,
     pub(crate) ids: Ids,
 }
 
@@ -107,6 +109,7 @@ impl Core {
             faults: Faults::default(),
             journal: Journal::default(),
             identities: Identities::new(default_account),
+            policies: Policies::default(),
             ids: Ids::new(seed),
         }
     }
@@ -241,6 +244,13 @@ impl Core {
         {
             return Outcome::refused(error);
         }
+        let params = Node::tree(form);
+        let allowed = self
+            .policies
+            .check(caller, service, action, &params, &self.world.region(place));
+        if let Err(error) = allowed {
+            return Outcome::refused(error);
+        }
         let target_group_arn = query::lookup(form, "TargetGroupArn");
         let subject = Subject {
             service,
@@ -266,7 +276,6 @@ impl Core {
                 fault,
             };
         }
-        let params = Node::tree(form);
         if service == Service::Sts {
             let result = self.identities.run(action, caller, &params, &mut self.ids, now);
             return Outcome {
@@ -324,17 +333,8 @@ impl Core {
             }
             Fault::AccessDenied => {
                 let permission = format!("{}:{action}", service.iam_prefix());
-                let code = if service == Service::Ec2 {
-                    "UnauthorizedOperation"
-                } else {
-                    "AccessDenied"
-                };
-                Some(sts::access_denied(
-                    caller,
-                    &permission,
-                    target_group_arn.unwrap_or("*"),
-                    code,
-                ))
+                let resource = target_group_arn.unwrap_or("*");
+                Some(iam::not_allowed(service, caller, &permission, resource))
             }
             Fault::ExpiredToken => Some(sts::expired_token()),
             _ => None,

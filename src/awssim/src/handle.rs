@@ -21,6 +21,7 @@ use crate::{
     },
     faults::{FaultRule, FaultStatus},
     fixture::{self, Fixture, Loaded},
+    iam::Policy,
     journal::{CounterRow, JournalFilter, JournalPage},
     place::Place,
     settings::Settings,
@@ -247,6 +248,11 @@ impl Handle {
         self.core().identities.set_role(arn.into(), role);
     }
 
+    /// Says what a principal (an access key, or the ARN of a role) may do. Without a policy it may do everything.
+    pub fn set_policy(&self, principal: impl Into<String>, policy: Option<Policy>) {
+        self.core().policies.set(principal.into(), policy);
+    }
+
     /// Adds the resources of a fixture, all or none.
     pub fn load(&self, fixture: &Fixture) -> Result<Loaded, AdminError> {
         let mut core = self.core();
@@ -317,7 +323,7 @@ impl Handle {
         Ok(group.rules.values().cloned().map(Into::into).collect())
     }
 
-    /// Forgets all resources, faults, buckets and the journal. Settings, clock, keys and roles stay.
+    /// Forgets all resources, faults, buckets and the journal. Settings, clock, keys, roles and policies stay.
     pub fn reset(&self) {
         let mut core = self.core();
         core.world.remember(None);

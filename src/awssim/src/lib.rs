@@ -31,6 +31,7 @@ mod error;
 mod faults;
 mod fixture;
 mod handle;
+mod iam;
 mod journal;
 mod paging;
 mod place;
@@ -60,6 +61,7 @@ pub use fixture::{
     SecurityGroupFixture, SubnetFixture, TargetGroupFixture, VpcFixture,
 };
 pub use handle::{AdminError, ClockState, Handle, SecurityGroupRuleState, TargetGroupState, TargetState};
+pub use iam::Policy;
 pub use journal::{Counter, CounterRow, Entry, JournalFilter, JournalPage};
 pub use place::Place;
 pub use server::{Running, StartError, Tls};

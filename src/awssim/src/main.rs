@@ -19,6 +19,7 @@ Admin API on the same port, JSON:
   GET|POST|DELETE /_awssim/faults[/ID]   {\"when\":{\"action\":\"RegisterTargets\",\"nth\":1},\"fault\":{\"kind\":\"throttle\"}}
   PUT           /_awssim/accounts        {\"AKIAEXAMPLE\":\"111122223333\"}
   PUT           /_awssim/roles           {\"arn:aws:iam::111122223333:role/x\":{\"external_id\":\"y\"}}
+  PUT           /_awssim/policies        {\"AKIAEXAMPLE\":{\"Version\":\"2012-10-17\",\"Statement\":[…]}}
   POST          /_awssim/fixtures        VPCs, subnets, instances, target groups, load balancers
   POST          /_awssim/drift           {\"do\":\"remove_targets\",…}
   GET           /_awssim/target-groups, /_awssim/targets?arn=…

@@ -26,6 +26,8 @@ pub struct Role {
 pub(crate) struct Caller {
     pub(crate) account: String,
     pub(crate) arn: String,
+    /// Whose policies count: an access key, or the ARN of the role that was assumed.
+    pub(crate) principal: String,
     user_id: String,
 }
 
@@ -83,6 +85,7 @@ impl Identities {
                 "arn:{}:iam::{account}:user/{access_key}",
                 place::partition(region)
             ),
+            principal: access_key.to_owned(),
             user_id: access_key.to_owned(),
         })
     }
@@ -157,6 +160,7 @@ impl Identities {
         let caller = Caller {
             account: (*account).to_owned(),
             arn: user_arn,
+            principal: arn.to_owned(),
             user_id,
         };
         self.sessions.insert(access_key, Session { caller, expires });
@@ -170,18 +174,4 @@ pub(crate) fn expired_token() -> AwsError {
         "The security token included in the request is expired",
     )
     .with_status(403)
-}
-
-/// The message names the permission that is missing, as IAM's does.
-pub(crate) fn access_denied(
-    caller: &Caller,
-    permission: &str,
-    resource: &str,
-    code: &'static str,
-) -> AwsError {
-    let message = format!(
-        "User: {} is not authorized to perform: {permission} on resource: {resource} because no identity-based policy allows the {permission} action",
-        caller.arn
-    );
-    AwsError::new(code, message).with_status(403)
 }

@@ -7,7 +7,7 @@ pub(crate) mod model;
 pub(crate) mod rules;
 mod security_groups;
 mod subnets;
-mod tags;
+pub(crate) mod tags;
 mod vpcs;
 mod zones;
 

@@ -110,6 +110,25 @@ fn of_mut<'a>(region: &'a mut Region, id: &str) -> Result<&'a mut Tags, AwsError
     tags.ok_or_else(|| AwsError::new(code, format!("The ID '{id}' does not exist")))
 }
 
+/// The tags of a resource; none of one that is not there.
+pub(crate) fn of<'a>(region: &'a Region, id: &str) -> Option<&'a Tags> {
+    let of_rule = || {
+        let groups = &mut region.security_groups.values();
+        groups
+            .find_map(|group| group.rules.get(id))
+            .map(|rule| &rule.tags)
+    };
+    match id.split_once('-')?.0 {
+        "vpc" => region.vpcs.get(id).map(|it| &it.tags),
+        "subnet" => region.subnets.get(id).map(|it| &it.tags),
+        "sg" => region.security_groups.get(id).map(|it| &it.tags),
+        "sgr" => of_rule(),
+        "i" => region.instances.get(id).map(|it| &it.tags),
+        "eni" => region.interfaces.get(id).map(|it| &it.tags),
+        _ => None,
+    }
+}
+
 /// The tags that a `TagSpecification` gives to a new resource of this type.
 pub(super) fn specified(params: &Node<'_>, resource_type: &str) -> Tags {
     params

@@ -6,7 +6,7 @@ pub(crate) mod health;
 mod listeners;
 mod load_balancers;
 pub(crate) mod model;
-mod tags;
+pub(crate) mod tags;
 mod target_groups;
 pub(crate) mod targets;
 

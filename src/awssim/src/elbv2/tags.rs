@@ -106,7 +106,7 @@ fn arns<'a>(params: &Node<'a>) -> Result<Vec<&'a str>, AwsError> {
     }
 }
 
-fn of<'a>(region: &'a Region, arn: &str) -> Result<&'a Tags, AwsError> {
+pub(crate) fn of<'a>(region: &'a Region, arn: &str) -> Result<&'a Tags, AwsError> {
     Ok(match checks::arn(&region.place, arn)? {
         Resource::TargetGroup => &checks::target_group(region, arn)?.tags,
         Resource::LoadBalancer => &checks::load_balancer(region, arn)?.tags,
