@@ -35,7 +35,7 @@ pub fn available() -> bool {
 
 /// AWS's own SDK against the endpoint, as anybody could use it.
 pub async fn elbv2(endpoint: &str) -> Client {
-    let credentials = Credentials::new(sandbox::fixture::ACCESS_KEY, "independent", None, None, "tests");
+    let credentials = Credentials::new(sandbox::fixture::ACCOUNT, "independent", None, None, "tests");
     let config = aws_config::defaults(BehaviorVersion::v2026_01_12())
         .region(Region::from_static(sandbox::fixture::REGION))
         .credentials_provider(credentials)

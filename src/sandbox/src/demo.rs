@@ -247,7 +247,7 @@ impl Sandbox {
             self.server.url,
             self.installation.authority().display(),
             self.aws.url(),
-            fixture::ACCESS_KEY,
+            fixture::ACCOUNT,
             fixture::REGION,
             self.tutorial.target_group,
             self.installation.folder().display(),

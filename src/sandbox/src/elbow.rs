@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::{
     Error, Progress, Result, Scratch,
     certificates::Authority,
-    free_port,
+    free_port, iam,
     kubernetes::ControlPlane,
     process::{Process, Program},
 };
@@ -113,8 +113,9 @@ impl Installation {
         self.folder.path()
     }
 
-    /// Starts a replica and waits until it takes work.
+    /// Starts a replica, under the shipped IAM policies, and waits until it takes work.
     pub async fn server(&self, replica: &str, options: &[(&str, &str)]) -> Result<Server> {
+        iam::enforce(&self.aws).await?;
         let certificate = self.authority.server(&["elbow"])?;
         let (cert, key) = (
             self.file(&format!("{replica}.pem")),

@@ -15,7 +15,7 @@ pub const ZONES: [&str; 2] = ["cn-north-1a", "cn-north-1b"];
 pub const VPC: &str = "vpc-0e1b0e1b0e1b0e1b0";
 /// The security group of the ALB.
 pub const ALB_SECURITY_GROUP: &str = "sg-0a1b0a1b0a1b0a1b0";
-/// The access key that stands for the account.
+/// Elbow's access key in the account. Whoever else asks AWS uses the account's number as the key and may do everything.
 pub const ACCESS_KEY: &str = "AKIASANDBOX000000001";
 
 /// What was made: the ARNs to refer to.

@@ -18,6 +18,7 @@ pub mod process;
 
 mod error;
 mod guardian;
+mod iam;
 mod port;
 mod scratch;
 mod wait;
