@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod mirror;
+mod rights;
 mod service;
 
 use std::path::{Path, PathBuf};
