@@ -8,6 +8,7 @@ mod groups;
 mod leases;
 mod ledger;
 mod nodes;
+mod older;
 mod reports;
 mod sources;
 mod standing;
