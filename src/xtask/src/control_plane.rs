@@ -16,30 +16,17 @@ pub(crate) fn provide() -> Result<PathBuf> {
         return Ok(folder);
     }
     let module = cache::checkout().join("tests/kubernetes");
-    let go = go::provide()?;
-    let version = command::output(Command::new(&go).arg("version").current_dir(&module))
-        .context("go does not answer `go version`; install Go 1.21 or newer")?;
-    let files = FILES.map(|file| module.join(file));
     let home = cache::folder()?.join("kubernetes");
-    let folder = home.join(cache::key(&files, &[&version])?);
-    if !folder.is_dir() {
-        // Moved into place when it is whole, so that a build that was cut off is never used.
-        let unfinished = home.join(format!("building-{}", std::process::id()));
-        build(&go, &module, &unfinished)?;
-        symlink("kubernetes", unfinished.join("kubectl")).context("cannot link kubectl")?;
-        match std::fs::rename(&unfinished, &folder) {
-            // Somebody else built the same at the same time.
-            Err(_) if folder.is_dir() => std::fs::remove_dir_all(&unfinished),
-            moved => moved,
-        }
-        .with_context(|| format!("cannot move the build to {}", folder.display()))?;
-    }
+    let folder = go::built(&module, &FILES, &home, |go, unfinished| {
+        build(go, &module, unfinished)?;
+        symlink("kubernetes", unfinished.join("kubectl")).context("cannot link kubectl")
+    })?;
     point_current_at(&home, &folder)?;
     Ok(folder)
 }
 
 fn build(go: &Path, module: &Path, into: &Path) -> Result<()> {
-    let kubernetes = version_of("k8s.io/kubernetes", module)?;
+    let kubernetes = go::version_of("k8s.io/kubernetes", module)?;
     let (major, minor) = kubernetes
         .trim_start_matches('v')
         .split_once('.')
@@ -62,7 +49,6 @@ fn build(go: &Path, module: &Path, into: &Path) -> Result<()> {
     eprintln!(
         "Building Kubernetes {kubernetes} from its Go modules (about 250 MB of sources from the Go proxy; 7 minutes on two cores, once)"
     );
-    std::fs::create_dir_all(into).with_context(|| format!("cannot create {}", into.display()))?;
     let mut command = Command::new(go);
     command
         .current_dir(module)
@@ -79,19 +65,6 @@ fn build(go: &Path, module: &Path, into: &Path) -> Result<()> {
         .arg(into.join(""))
         .args([".", "./kwok"]);
     command::watch("building a Kubernetes control plane", &mut command)
-}
-
-fn version_of(dependency: &str, module: &Path) -> Result<String> {
-    let path = module.join("go.mod");
-    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    text.lines()
-        .find_map(|line| {
-            line.trim()
-                .strip_prefix(dependency)?
-                .strip_prefix(' ')
-                .map(str::to_owned)
-        })
-        .with_context(|| format!("{} does not require {dependency}", path.display()))
 }
 
 // For those who start tests by `cargo test` alone: the sandbox looks here.

@@ -7,14 +7,14 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use crate::postgres::Source;
-use crate::{cache, command, postgres};
+use crate::{cache, command, postgres, shipped};
 
 struct Generator {
     what: &'static str,
     run: fn(check: bool) -> Result<()>,
 }
 
-const GENERATORS: [Generator; 2] = [
+const GENERATORS: [Generator; 4] = [
     Generator {
         what: "the protobuf code (src/wire/src/gen)",
         run: protobuf,
@@ -22,6 +22,14 @@ const GENERATORS: [Generator; 2] = [
     Generator {
         what: "what Postgres says of the queries (src/store/.sqlx)",
         run: queries,
+    },
+    Generator {
+        what: "the agent's rights (deploy/agent/rbac.yaml)",
+        run: shipped::rights,
+    },
+    Generator {
+        what: "the IAM policies of the other partitions (deploy/iam)",
+        run: shipped::policies,
     },
 ];
 

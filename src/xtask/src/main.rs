@@ -11,11 +11,13 @@ mod control_plane;
 mod demo;
 mod generate;
 mod go;
+mod helm;
 mod lint;
 mod machine;
 mod postgres;
 mod promises;
 mod python;
+mod shipped;
 mod soak;
 mod test;
 

@@ -5,7 +5,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use crate::postgres::Source;
-use crate::{cache, command, control_plane, demo, generate, machine, postgres, python};
+use crate::{cache, command, control_plane, demo, generate, helm, machine, postgres, python};
 
 #[derive(clap::Args)]
 pub(crate) struct Test {
@@ -63,6 +63,10 @@ impl Test {
         // Nothing but units runs without it.
         if let Source::Folder(folder) = postgres::provide()? {
             environment.push(("ELBOW_POSTGRES_BIN", folder));
+        }
+        match helm::provide() {
+            Ok(helm) => environment.push(("ELBOW_HELM", helm)),
+            Err(missing) => report.part("charts", Outcome::Skipped(format!("{missing:#}"))),
         }
         if self.no_kubernetes {
             report.part("Kubernetes", Outcome::Skipped("--no-kubernetes".to_owned()));

@@ -112,14 +112,14 @@ fn install(name: &str, token: &str) -> String {
         "
 Install its agent; the token is shown this once:
 
-  kubectl apply -f deploy/crds -f deploy/agent/rbac.yaml
+  kubectl create namespace elbow-system
   kubectl -n elbow-system create secret generic elbow-agent \\
     --from-literal=token={token} --from-file=ca.pem=CA_FILE
-  sed -e s/CLUSTER/{name}/ -e s/SERVER:8443/HOST:8444/ -e s/VERSION/{version}/ deploy/agent/deployment.yaml | kubectl apply -f -
+  helm install elbow-agent deploy/charts/elbow-agent --namespace elbow-system \\
+    --set cluster={name} --set 'servers[0]=https://HOST:8444' --set image.repository=IMAGE
 
-CA_FILE holds the certificate that signed the service's, HOST:8444 is its gRPC address.
-",
-        version = env!("CARGO_PKG_VERSION")
+CA_FILE holds the certificate that signed the service's, HOST:8444 is its gRPC address, IMAGE the agent's (deploy/images).
+"
     )
 }
 

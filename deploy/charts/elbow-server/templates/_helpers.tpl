@@ -1,0 +1,1 @@
+../../elbow-agent/templates/_helpers.tpl
