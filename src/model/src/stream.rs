@@ -130,6 +130,10 @@ pub enum Update {
 
 /// Anything an agent says after its Hello.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every statement is an update, and they are moved, not stored"
+)]
 pub enum Statement {
     Update {
         revision: u64,
