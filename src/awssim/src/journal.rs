@@ -41,6 +41,12 @@ impl Entry {
     pub fn param(&self, key: &str) -> Option<&str> {
         crate::query::lookup(&self.params, key)
     }
+
+    /// Whether it was refused because the caller asked too often.
+    pub fn is_throttled(&self) -> bool {
+        let code = self.error_code.as_deref().unwrap_or_default();
+        code.starts_with("Throttling") || code == "RequestLimitExceeded"
+    }
 }
 
 /// Which entries to show. What is not given matches everything.
@@ -114,8 +120,7 @@ impl Journal {
         let counter = self.counters.entry((place, entry.action.clone())).or_default();
         counter.calls += 1;
         counter.errors += u64::from(entry.error_code.is_some());
-        let code = entry.error_code.as_deref().unwrap_or_default();
-        counter.throttled += u64::from(code.starts_with("Throttling") || code == "RequestLimitExceeded");
+        counter.throttled += u64::from(entry.is_throttled());
         counter.applied += u64::from(entry.applied);
         counter.targets += entry.targets as u64;
         self.entries.push_back(entry);

@@ -1,0 +1,135 @@
+//! What became of a Service's endpoints, as the API server told it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use awssim::Entry;
+use futures::TryStreamExt;
+use k8s_openapi::{api::discovery::v1::EndpointSlice, jiff::Timestamp};
+use kube::{
+    Api, Client, ResourceExt,
+    runtime::watcher::{self, watcher},
+};
+use runtime::{Kind, Tasks};
+
+/// An address that became a target, or ceased to be one.
+#[derive(Clone, Debug)]
+pub(crate) struct Change {
+    pub(crate) at: Timestamp,
+    pub(crate) address: String,
+    pub(crate) ready: bool,
+}
+
+/// Follows the slices of `default`.
+pub(crate) struct Changes {
+    seen: Arc<Mutex<Seen>>,
+    tasks: Tasks,
+}
+
+#[derive(Default)]
+struct Seen {
+    /// The ready addresses by slice.
+    slices: BTreeMap<String, BTreeSet<String>>,
+    ready: BTreeSet<String>,
+    changes: Vec<Change>,
+}
+
+impl Changes {
+    pub(crate) fn follow(client: &Client) -> Self {
+        let (seen, tasks) = (Arc::<Mutex<Seen>>::default(), Tasks::new());
+        let api: Api<EndpointSlice> = Api::default_namespaced(client.clone());
+        let events = watcher(api, watcher::Config::default());
+        let heard = seen.clone();
+        tasks.spawn(Kind::Job, "changes", async move {
+            events
+                .try_for_each(async |event| {
+                    heard.lock().unwrap().hear(event);
+                    Ok(())
+                })
+                .await
+                .unwrap();
+        });
+        Self { seen, tasks }
+    }
+
+    /// The addresses that are ready now.
+    pub(crate) fn ready(&self) -> BTreeSet<String> {
+        self.seen.lock().unwrap().ready.clone()
+    }
+
+    /// What has changed since this was asked last.
+    pub(crate) fn take(&self) -> Vec<Change> {
+        std::mem::take(&mut self.seen.lock().unwrap().changes)
+    }
+
+    pub(crate) async fn stop(self) {
+        self.tasks.stop(Duration::from_secs(1)).await;
+    }
+}
+
+impl Seen {
+    fn hear(&mut self, event: watcher::Event<EndpointSlice>) {
+        match event {
+            watcher::Event::InitApply(slice) | watcher::Event::Apply(slice) => {
+                let ready = slice
+                    .endpoints
+                    .iter()
+                    .filter(|endpoint| endpoint.conditions.as_ref().and_then(|is| is.ready) == Some(true))
+                    .flat_map(|endpoint| endpoint.addresses.iter().cloned());
+                self.slices.insert(slice.name_any(), ready.collect());
+            }
+            watcher::Event::Delete(slice) => {
+                self.slices.remove(&slice.name_any());
+            }
+            watcher::Event::Init | watcher::Event::InitDone => {}
+        }
+        let ready: BTreeSet<String> = self.slices.values().flatten().cloned().collect();
+        let at = crate::now();
+        let change = |ready: bool| {
+            move |address: &String| Change {
+                at,
+                address: address.clone(),
+                ready,
+            }
+        };
+        self.changes
+            .extend(ready.difference(&self.ready).map(change(true)));
+        self.changes
+            .extend(self.ready.difference(&ready).map(change(false)));
+        self.ready = ready;
+    }
+}
+
+/// How long after each change AWS received the call that carries it. Panics if one carries none.
+pub(crate) fn delays(changes: &[Change], calls: &[Entry]) -> (Vec<Duration>, Vec<Duration>) {
+    let mut received: BTreeMap<(bool, &str), Vec<Timestamp>> = BTreeMap::new();
+    for call in calls.iter().filter(|call| call.error_code.is_none()) {
+        let registers = match call.action.as_str() {
+            "RegisterTargets" => true,
+            "DeregisterTargets" => false,
+            _ => continue,
+        };
+        let ids = call
+            .params
+            .iter()
+            .filter(|(key, _)| key.starts_with("Targets.") && key.ends_with(".Id"));
+        for (_, id) in ids {
+            received.entry((registers, id)).or_default().push(call.received);
+        }
+    }
+    let (mut additions, mut removals) = (Vec::new(), Vec::new());
+    for Change { at, address, ready } in changes {
+        // The agent may have heard of it a little before.
+        let from = *at - jiff::SignedDuration::from_secs(1);
+        let carried = received
+            .get(&(*ready, address.as_str()))
+            .and_then(|times| times.iter().find(|time| **time >= from))
+            .unwrap_or_else(|| panic!("no call carries {address}, ready: {ready}"));
+        let delay = Duration::try_from(carried.duration_since(*at)).unwrap_or_default();
+        if *ready { &mut additions } else { &mut removals }.push(delay);
+    }
+    (additions, removals)
+}
