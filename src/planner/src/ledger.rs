@@ -40,7 +40,10 @@ pub(crate) fn review<'a>(
         match standing_of(row, holders, demands) {
             // A target that is registered again in this plan is written by that step.
             Standing::Wanted if is_missing(row, sight, input) => {}
-            Standing::Wanted => review.rebind.extend(rebound(row, holders, demands)),
+            Standing::Wanted => {
+                review.rebind.extend(rebound(row, holders, demands));
+                review.see_again(row, input, sight, alarm);
+            }
             Standing::Kept { mass_unbinding } => {
                 if row.state == LedgerState::Deregistered {
                     review.see_through(row, None, input, sight, alarm);
@@ -82,14 +85,28 @@ impl<'a> Review<'a> {
             }
             Some(true) | None => {}
         }
-        // An earlier answer would do if it comes, but is not worth a call: it may be stale.
-        let ask_after = settled.contradiction;
-        if input.now > ask_after {
+        self.ask(&settled, input, alarm);
+    }
+
+    /// A removal that was given up may arrive after the target was registered again: AWS is asked once more when that is
+    /// past.
+    fn see_again(&mut self, row: &LedgerTarget, input: &Input, sight: &Sight<'_>, alarm: &mut Alarm) {
+        let settled = Settled::of(row, &input.guards);
+        let may_be_taken = row.state == LedgerState::Registered && row.changed_at < settled.removal;
+        if may_be_taken && sight.registered_since(row.key(), settled.contradiction).is_none() {
+            self.ask(&settled, input, alarm);
+        }
+    }
+
+    /// Asks AWS as soon as its answer counts. An earlier one would do if it comes, but is not worth a call: it may be stale.
+    fn ask(&mut self, settled: &Settled, input: &Input, alarm: &mut Alarm) {
+        if input.now > settled.contradiction {
             self.verify = true;
         } else {
             // An answer counts only if asked after that moment.
             alarm.set(
-                ask_after
+                settled
+                    .contradiction
                     .checked_add(SignedDuration::from_millis(1))
                     .unwrap_or(Timestamp::MAX),
             );

@@ -525,6 +525,25 @@ fn a_draining_target_of_somebody_else_is_registered_and_not_claimed() {
 }
 
 #[test]
+fn a_target_that_a_late_removal_takes_is_found_missing_and_registered_again() {
+    let (mut world, _, id) = settled(2);
+    world.state(id, &[vec![Pod::new(1, 1)]], Evidence::PodGone);
+    world.apply(&world.plan(), Fate::CallLost);
+    world.state(id, &[vec![Pod::new(1, 1), Pod::new(2, 22)]], Evidence::None);
+    world.settle();
+    // Now the removal arrives.
+    world.aws.insert(key(2), HealthState::Draining);
+    let wake_at = world.plan().wake_at.expect("somebody looks again");
+    world.wait(wake_at.duration_since(world.now));
+    assert_eq!(world.plan().observe, Some(Observe::Verify));
+    world.observe(SignedDuration::ZERO);
+    assert_eq!(registered(&world), [key(2)]);
+    world.settle();
+    world.wait(SignedDuration::from_mins(10));
+    assert_eq!(world.plan().observe, None, "once is enough");
+}
+
+#[test]
 fn a_pod_that_returns_while_its_removal_is_under_way_is_registered_again() {
     for fate in [Fate::Answered, Fate::AnswerLost, Fate::CallLost, Fate::Crash] {
         let (mut world, _, id) = settled(2);
