@@ -9,7 +9,7 @@ use model::{
 
 use crate::{
     Clock, Deadline, Error, Metrics, Outcome, Settings,
-    budget::{Budget, Category, Lane, Permit, Start},
+    budget::{Batch, Budget, Category, Lane, Permit, Start},
     call::Caller,
     ec2::vpcs::Vpcs,
     elbv2::{self, targets::Write},
@@ -81,9 +81,10 @@ impl ShardClient {
         elbv2::health::describe(&self.inner.caller, &self.inner.elbv2, arn).await
     }
 
-    /// How long changes of the group should gather before they are planned.
-    pub fn gather_for(&self, arn: &TargetGroupArn) -> Duration {
-        self.inner.caller.budget.gather_for(arn)
+    /// How much longer this batch of the group, which is `targets` by now, should gather before it is planned for the
+    /// last time and written. Zero lets it go.
+    pub fn gather(&self, arn: &TargetGroupArn, batch: Batch, targets: usize) -> Duration {
+        self.inner.caller.budget.gather(arn, batch, targets)
     }
 
     /// Waits for leave to write targets. `turn` says on whose behalf: within a lane, turns alternate. What is written

@@ -97,6 +97,15 @@ impl Step {
     pub fn writes_aws(&self) -> bool {
         matches!(self, Self::Register { .. } | Self::Deregister { .. })
     }
+
+    /// How many targets it is about.
+    pub fn targets(&self) -> usize {
+        match self {
+            Self::Claim { targets } | Self::Register { targets } | Self::Unbind { targets } => targets.len(),
+            Self::Deregister { targets } => targets.len(),
+            Self::Forget { targets } => targets.len(),
+        }
+    }
 }
 
 /// A target to register or claim, and for whom.

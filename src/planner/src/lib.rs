@@ -128,7 +128,7 @@ pub fn plan(input: &Input) -> Plan {
             Step::Deregister { targets: guarded },
         ]
         .into_iter()
-        .filter(|step| !is_empty(step))
+        .filter(|step| step.targets() > 0)
         .collect(),
         holds: holds.into_vec(),
         marks,
@@ -157,12 +157,4 @@ fn foreign<'a>(
             target: observed.target.clone(),
             ground: Ground::Confirmed,
         })
-}
-
-fn is_empty(step: &Step) -> bool {
-    match step {
-        Step::Claim { targets } | Step::Register { targets } | Step::Unbind { targets } => targets.is_empty(),
-        Step::Deregister { targets } => targets.is_empty(),
-        Step::Forget { targets } => targets.is_empty(),
-    }
 }

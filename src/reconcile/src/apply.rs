@@ -1,11 +1,14 @@
 //! Applying a plan: permit, intent, call, outcome. Each writing step waits for leave to call first, so that the intent
 //! does not age in a queue.
 
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use aws::{
     Deadline,
-    budget::{Lane, Permit},
+    budget::{Batch, Lane, Permit},
 };
 use model::{
     Target, TargetGroupArn, TargetKey,
@@ -24,14 +27,10 @@ pub(crate) struct Permits(Vec<Permit>);
 impl Permits {
     /// Waits for the first permit that the plan needs. Says whether time passed, in which the plan may have changed.
     pub(crate) async fn wait(&mut self, context: &Context, arn: &TargetGroupArn, plan: &Plan) -> bool {
-        let gather = context.client.gather_for(arn);
-        if gather > Duration::ZERO {
-            tokio::time::sleep(gather).await;
-        }
         let lane = plan.steps.iter().filter_map(lane).min().unwrap_or(Lane::Add);
         let asked = tokio::time::Instant::now();
         self.0.push(context.client.permit(lane, turn(arn)).await);
-        gather > Duration::ZERO || asked.elapsed() > Duration::from_millis(5)
+        asked.elapsed() > Duration::from_millis(5)
     }
 
     async fn take(&mut self, context: &Context, arn: &TargetGroupArn, lane: Lane) -> Permit {
@@ -39,6 +38,44 @@ impl Permits {
             Some(permit) => permit,
             None => context.client.permit(lane, turn(arn)).await,
         }
+    }
+}
+
+/// The batches whose changes have gathered long enough.
+pub(crate) struct Ripe {
+    batches: BTreeSet<Batch>,
+    /// How long until the next batch is ripe.
+    pub(crate) wait: Option<Duration>,
+}
+
+impl Ripe {
+    /// Asks how long the plan's changes should go on gathering.
+    pub(crate) fn of(context: &Context, arn: &TargetGroupArn, plan: &Plan) -> Self {
+        let mut targets = BTreeMap::<Batch, usize>::new();
+        for step in &plan.steps {
+            if let Some(lane) = lane(step) {
+                *targets.entry(lane.into()).or_default() += step.targets();
+            }
+        }
+        let mut ripe = Self {
+            batches: BTreeSet::new(),
+            wait: None,
+        };
+        for (batch, targets) in targets {
+            let wait = context.client.gather(arn, batch, targets);
+            if wait.is_zero() {
+                ripe.batches.insert(batch);
+            } else {
+                ripe.wait = Some(ripe.wait.map_or(wait, |other| other.min(wait)));
+            }
+        }
+        ripe
+    }
+
+    /// Leaves in the plan what is ripe, and what calls nobody.
+    pub(crate) fn pick(&self, plan: &mut Plan) {
+        plan.steps
+            .retain(|step| lane(step).is_none_or(|lane| self.batches.contains(&lane.into())));
     }
 }
 

@@ -49,7 +49,7 @@ impl Context {
         if !memory.recalled {
             self.recall(arn, memory).await?;
         }
-        let mut observed = false;
+        let (mut observed, mut applied) = (false, false);
         for _ in 0..ROUNDS {
             let mut input = self.gather(arn, memory).await?;
             let mut plan = planner::plan(&input);
@@ -62,6 +62,18 @@ impl Context {
                 self.report(&input, &plan, memory).await?;
                 return Ok(wake_in(&input, &plan));
             }
+            let ripe = apply::Ripe::of(self, arn, &plan);
+            ripe.pick(&mut plan);
+            if plan.steps.is_empty() {
+                // Each change that joins wakes the group, and so does the end of the wait.
+                if applied {
+                    self.report(&input, &plan, memory).await?;
+                } else {
+                    self.note(&input, &plan, memory).await?;
+                }
+                return Ok(earlier(ripe.wait, wake_in(&input, &plan)));
+            }
+            applied = true;
             let mut permits = apply::Permits::default();
             if plan.steps.iter().any(Step::writes_aws) {
                 let waited = permits.wait(self, arn, &plan).await;
@@ -69,6 +81,7 @@ impl Context {
                     // What changed meanwhile joins the call.
                     input = self.gather(arn, memory).await?;
                     plan = planner::plan(&input);
+                    ripe.pick(&mut plan);
                 }
             }
             let failure = self.apply(arn, &plan, permits).await?;
@@ -143,19 +156,9 @@ impl Context {
         Ok(())
     }
 
-    /// Tells what became of the bindings, and asks clusters for what would release a hold.
+    /// Tells what became of the bindings, beside what must be [noted](Self::note).
     async fn report(&self, input: &Input, plan: &Plan, memory: &mut Memory) -> Result<(), Error> {
-        let arn = &input.arn;
-        if !plan.marks.is_empty() {
-            self.store.apply_marks(&self.fence, arn, &plan.marks).await?;
-        }
-        if !plan.relists.is_empty() {
-            self.store.request_relists(&plan.relists).await?;
-        }
-        if memory.holds.as_ref() != Some(&plan.holds) {
-            self.store.sync_holds(&self.fence, arn, &plan.holds).await?;
-            memory.holds = Some(plan.holds.clone());
-        }
+        self.note(input, plan, memory).await?;
         if memory.statuses != plan.statuses {
             self.store.report(&self.fence, &plan.statuses).await?;
             memory.statuses.clone_from(&plan.statuses);
@@ -168,7 +171,23 @@ impl Context {
             ) && !input.ledger.iter().any(|row| row.bindings.contains(&binding.id))
         });
         if finished {
-            self.store.finish_bindings(&self.fence, arn).await?;
+            self.store.finish_bindings(&self.fence, &input.arn).await?;
+        }
+        Ok(())
+    }
+
+    /// Notes what the guards keep back and since when, and asks clusters for what would release it.
+    async fn note(&self, input: &Input, plan: &Plan, memory: &mut Memory) -> Result<(), Error> {
+        let arn = &input.arn;
+        if !plan.marks.is_empty() {
+            self.store.apply_marks(&self.fence, arn, &plan.marks).await?;
+        }
+        if !plan.relists.is_empty() {
+            self.store.request_relists(&plan.relists).await?;
+        }
+        if memory.holds.as_ref() != Some(&plan.holds) {
+            self.store.sync_holds(&self.fence, arn, &plan.holds).await?;
+            memory.holds = Some(plan.holds.clone());
         }
         Ok(())
     }
@@ -177,6 +196,11 @@ impl Context {
     pub(crate) fn plan_id() -> PlanId {
         PlanId(uuid::Uuid::now_v7())
     }
+}
+
+/// The earlier of two waits.
+fn earlier(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
+    one.into_iter().chain(other).min()
 }
 
 /// How long until time alone may change the plan.

@@ -19,8 +19,9 @@ use std::{
 use model::TargetGroupArn;
 use tokio::{sync::oneshot, time::Instant};
 
-use self::{bucket::Bucket, gather::Pace, lanes::Lanes};
+use self::{bucket::Bucket, gather::Gathering, lanes::Lanes};
 pub use self::{
+    gather::Batch,
     lanes::Lane,
     settings::{Gather, Learning, Rate, Settings},
 };
@@ -106,8 +107,8 @@ struct State {
     /// By [`Category`].
     lines: [Line; Category::ALL.len()],
     account: Option<Bucket>,
-    /// Target groups that made calls lately.
-    paces: HashMap<TargetGroupArn, Pace>,
+    /// Of target groups that changed lately.
+    gatherings: HashMap<(TargetGroupArn, Batch), Gathering>,
 }
 
 #[derive(Debug)]
@@ -116,8 +117,8 @@ struct Line {
     lanes: Lanes<oneshot::Sender<Permit>>,
 }
 
-/// Remembered paces beyond which those that rest are forgotten.
-const PACES: usize = 1024;
+/// Remembered gatherings beyond which those that rest are forgotten.
+const GATHERINGS: usize = 1024;
 
 impl Budget {
     /// A budget whose buckets are as `start` says. Only the registration bucket can start empty: a successor must not
@@ -142,7 +143,7 @@ impl Budget {
         let state = Mutex::new(State {
             lines,
             account,
-            paces: HashMap::new(),
+            gatherings: HashMap::new(),
         });
         Self {
             inner: Arc::new(Inner { settings, state }),
@@ -175,37 +176,25 @@ impl Budget {
         bucket.level(lanes.len(), Instant::now())
     }
 
-    /// How long changes of this target group should gather before they are planned and sent. Zero when the bucket is
-    /// full and the group was quiet.
-    pub fn gather_for(&self, target_group: &TargetGroupArn) -> Duration {
-        let settings = &self.inner.settings.gather;
+    /// How much longer this batch of the target group, which is `targets` by now, should gather before it is planned
+    /// for the last time and sent. Zero lets it go. Asked at each change, and when the wait is over.
+    pub fn gather(&self, target_group: &TargetGroupArn, batch: Batch, targets: usize) -> Duration {
+        let (settings, now) = (&self.inner.settings.gather, Instant::now());
         let scarcity = gather::scarcity(self.level(Category::Registration), settings);
-        let now = Instant::now();
-        let pace = self
-            .lock()
-            .paces
-            .get(target_group)
-            .map_or(Duration::ZERO, |pace| pace.wait(settings, now));
-        scarcity.max(pace)
+        let gatherings = &mut self.lock().gatherings;
+        if gatherings.len() > GATHERINGS {
+            gatherings.retain(|_, gathering| !gathering.is_rested(settings, now));
+        }
+        gatherings
+            .entry((target_group.clone(), batch))
+            .or_insert_with(|| Gathering::rested(batch, settings, now))
+            .wait(targets, scarcity, settings, now)
     }
 
     /// AWS throttled a call of this category.
     pub(crate) fn throttled(&self, category: Category) {
         let now = Instant::now();
         self.lock().lines[category as usize].bucket.throttled(now);
-    }
-
-    /// A registration call with `targets` was made for the group.
-    pub(crate) fn called(&self, target_group: &TargetGroupArn, targets: usize) {
-        let (settings, now) = (&self.inner.settings.gather, Instant::now());
-        let paces = &mut self.lock().paces;
-        if paces.len() > PACES {
-            paces.retain(|_, pace| !pace.is_rested(settings, now));
-        }
-        paces
-            .entry(target_group.clone())
-            .or_insert_with(|| Pace::rested(settings, now))
-            .called(targets, settings, now);
     }
 
     /// Grants what the bucket allows, and says when to look again.

@@ -96,12 +96,16 @@ pub struct Gather {
     pub full_above: f64,
     /// How long changes gather when the bucket is empty.
     pub when_empty: Duration,
-    /// Calls that a target group may make one right after the other.
+    /// How long nothing must follow until changes have stopped coming.
+    pub still: Duration,
+    /// How long proven removals gather at most while there are tokens.
+    pub proven_at_most: Duration,
+    /// How long other changes gather at most while there are tokens.
+    pub others_at_most: Duration,
+    /// Calls that a batch of a target group may make one right after the other.
     pub calls_at_once: f64,
-    /// Calls a second that a target group gets back.
+    /// Calls a second that it gets back.
     pub calls_per_second: f64,
-    /// Targets in calls that earn a target group one call.
-    pub targets_per_call: f64,
 }
 
 impl Default for Gather {
@@ -109,9 +113,11 @@ impl Default for Gather {
         Self {
             full_above: 0.9,
             when_empty: Duration::from_secs(1),
-            calls_at_once: 3.0,
-            calls_per_second: 0.15,
-            targets_per_call: 80.0,
+            still: Duration::from_millis(300),
+            proven_at_most: Duration::from_millis(2500),
+            others_at_most: Duration::from_secs(4),
+            calls_at_once: 5.0,
+            calls_per_second: 0.2,
         }
     }
 }

@@ -108,7 +108,6 @@ impl Writer<'_> {
                 answer.map(|answer| receipt(&answer))
             }
         };
-        self.caller.budget.called(self.arn, count);
         if let Err(failure) = &result
             && failure.certainty == Certainty::Ambiguous
         {
