@@ -10,6 +10,7 @@ use crate::{
     BindingId, ClusterId, HoldId, TargetGroupArn,
     condition::Problem,
     fact::{ObjectName, Protocol},
+    node::NodeSelector,
     ownership::Standing,
     parse::{Invalid, text_type},
     target::TargetType,
@@ -107,6 +108,9 @@ pub struct BindingSpec {
     pub protocol: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub networking: Vec<IngressRule>,
+    /// Which nodes are targets of an instance group. `None`: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node_selector: Option<NodeSelector>,
     /// What of the text is ignored, a sentence each: told with the binding's condition.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,

@@ -67,6 +67,16 @@ pub struct Removal {
     pub live_before: u32,
 }
 
+/// How a node is known to come to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum NodeEnd {
+    /// An autoscaler's taint says that it is about to be taken away.
+    Draining,
+    /// A live read of the node said 404, or another UID.
+    Gone,
+}
+
 /// What justifies a removal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -83,11 +93,16 @@ pub enum Ground {
     BindingDeleted,
     /// The pod's end is proven.
     Proven(Evidence),
+    /// The node's end is proven.
+    NodeEnded(NodeEnd),
 }
 
 impl Ground {
     /// Whether the removal may go at once and to zero.
     pub fn is_positive(self) -> bool {
-        matches!(self, Self::Released | Self::BindingDeleted | Self::Proven(_))
+        matches!(
+            self,
+            Self::Released | Self::BindingDeleted | Self::Proven(_) | Self::NodeEnded(_)
+        )
     }
 }

@@ -57,6 +57,48 @@ impl Node {
     }
 }
 
+/// Which nodes a binding means: all that fulfil every requirement (Kubernetes, "Labels and Selectors").
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeSelector(pub Vec<Requirement>);
+
+impl NodeSelector {
+    pub fn selects(&self, labels: &BTreeMap<String, String>) -> bool {
+        self.0.iter().all(|requirement| requirement.is_met(labels))
+    }
+}
+
+/// What a selector demands of one label.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Requirement {
+    pub key: String,
+    #[serde(flatten)]
+    pub operator: Operator,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "operator", content = "values")]
+pub enum Operator {
+    In(Vec<String>),
+    /// Also met by a node without the label.
+    NotIn(Vec<String>),
+    Exists,
+    DoesNotExist,
+}
+
+impl Requirement {
+    fn is_met(&self, labels: &BTreeMap<String, String>) -> bool {
+        let value = labels.get(&self.key);
+        match &self.operator {
+            Operator::In(values) => value.is_some_and(|value| values.contains(value)),
+            Operator::NotIn(values) => value.is_none_or(|value| !values.contains(value)),
+            Operator::Exists => value.is_some(),
+            Operator::DoesNotExist => value.is_none(),
+        }
+    }
+}
+
 /// A taint; its value and its time are nobody's concern here.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -128,6 +170,27 @@ mod tests {
             ready: NodeReady::True,
             unschedulable: false,
         }
+    }
+
+    #[test]
+    fn a_selector_selects_what_fulfils_every_requirement() {
+        let labels = BTreeMap::from([("pool".to_owned(), "web".to_owned())]);
+        let selects = |key: &str, operator| {
+            let requirement = Requirement {
+                key: key.into(),
+                operator,
+            };
+            NodeSelector(vec![requirement]).selects(&labels)
+        };
+        assert!(selects("pool", Operator::In(vec!["web".into()])));
+        assert!(!selects("pool", Operator::In(vec!["db".into()])));
+        assert!(!selects("zone", Operator::In(vec!["a".into()])));
+        assert!(!selects("pool", Operator::NotIn(vec!["web".into()])));
+        assert!(selects("zone", Operator::NotIn(vec!["a".into()])));
+        assert!(selects("pool", Operator::Exists));
+        assert!(!selects("pool", Operator::DoesNotExist));
+        assert!(selects("zone", Operator::DoesNotExist));
+        assert!(NodeSelector::default().selects(&labels));
     }
 
     #[test]

@@ -2,12 +2,14 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
+use jiff::Timestamp;
 use model::{
     BindingId, TargetId,
     cluster::Mode,
     fact::{Evidence, PodRef},
     group::BoundService,
-    ledger::{Ground, LedgerTarget},
+    ledger::{Ground, LedgerTarget, NodeEnd},
+    node::{NodeDeparture, NodeRef, StoredNode},
     ownership,
     plan::HoldReason,
     sabotage,
@@ -20,6 +22,12 @@ use crate::wanted::{Statement, Wish};
 pub(crate) struct Holder<'a> {
     pub input: &'a BoundService,
     pub wish: Wish,
+}
+
+/// The node that an instance has, or had.
+enum NodeBehind<'a> {
+    Present(&'a StoredNode),
+    Departed(&'a NodeDeparture),
 }
 
 /// What one binding says about one target.
@@ -104,6 +112,9 @@ impl Holder<'_> {
         if statement.not_ready.contains_key(row.key()) {
             return Word::LetsGo(Ground::NotReady);
         }
+        if let TargetId::Named(instance) = &row.key().id {
+            return Word::LetsGo(self.end_of_node(statement, instance, row));
+        }
         let evidence = self.evidence(statement, row);
         Word::LetsGo(if evidence.is_positive() {
             Ground::Proven(evidence)
@@ -128,6 +139,64 @@ impl Holder<'_> {
         };
         self.departed(address, row)
             .map_or(stated, |evidence| evidence.max(stated))
+    }
+
+    /// What is known of the end of the node behind an instance that is not wanted.
+    fn end_of_node(&self, statement: &Statement, instance: &str, row: &LedgerTarget) -> Ground {
+        if statement.terminating.contains_key(row.key()) {
+            return Ground::NodeEnded(NodeEnd::Draining);
+        }
+        match self.node(instance) {
+            Some(NodeBehind::Departed(departure)) if departure.gone => Ground::NodeEnded(NodeEnd::Gone),
+            Some(NodeBehind::Present(_)) => Ground::Unproven(Evidence::NotSelected),
+            Some(NodeBehind::Departed(_)) | None if statement.problem.is_some() => {
+                Ground::Unproven(Evidence::NotSelected)
+            }
+            Some(NodeBehind::Departed(_)) | None => Ground::Unproven(Evidence::None),
+        }
+    }
+
+    fn node(&self, instance: &str) -> Option<NodeBehind<'_>> {
+        let facts = &self.input.nodes;
+        let mut nodes = facts.nodes.known().into_iter().flatten();
+        let present = nodes.find(|stored| stored.node.instance_id() == Some(instance));
+        present.map(NodeBehind::Present).or_else(|| {
+            // Of several nodes that the instance had in turn, one that is surely gone.
+            let departures = facts.departures.iter().filter(|gone| gone.instance == instance);
+            departures
+                .max_by_key(|departure| departure.gone)
+                .map(NodeBehind::Departed)
+        })
+    }
+
+    /// The node to be read again before the cluster can confirm that `row` is not wanted. None where the node does not
+    /// matter: an address, or a Service that has no such port.
+    pub(crate) fn node_in_question(&self, row: &LedgerTarget) -> Option<NodeRef> {
+        match self.node(self.instance_in_question(row)?)? {
+            NodeBehind::Present(stored) => Some(stored.node.node_ref()),
+            NodeBehind::Departed(departure) => Some(departure.node.clone()),
+        }
+    }
+
+    /// When consistent reads last showed all that makes `row` unwanted.
+    pub(crate) fn confirmed_at(&self, row: &LedgerTarget) -> Option<Timestamp> {
+        let service = self.input.facts.confirmed_at?;
+        let Some(instance) = self.instance_in_question(row) else {
+            return Some(service);
+        };
+        match self.node(instance) {
+            Some(NodeBehind::Present(stored)) => Some(service.min(stored.confirmed_at?)),
+            Some(NodeBehind::Departed(_)) | None => None,
+        }
+    }
+
+    fn instance_in_question<'b>(&self, row: &'b LedgerTarget) -> Option<&'b str> {
+        match &row.key().id {
+            TargetId::Named(instance) if self.statement().is_some_and(|stated| stated.problem.is_none()) => {
+                Some(instance)
+            }
+            TargetId::Named(_) | TargetId::Ip(_) => None,
+        }
     }
 
     fn departed(&self, address: IpAddr, row: &LedgerTarget) -> Option<Evidence> {

@@ -7,9 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use model::{
-    BindingId, Observed, TargetKey,
+    BindingId, ClusterId, Observed, TargetKey,
     fact::{ObjectName, PodRef},
     ledger::{Ground, LedgerState, LedgerTarget, Removal},
+    node::NodeRef,
     plan::{HoldReason, RelistRequest, Subtraction},
     sabotage,
 };
@@ -84,7 +85,7 @@ impl Guard<'_> {
                     ground,
                 };
                 match ground {
-                    Ground::Proven(_) => passed.proven.push(subtraction),
+                    Ground::Proven(_) | Ground::NodeEnded(_) => passed.proven.push(subtraction),
                     ground if ground.is_positive() => passed.told.push(subtraction),
                     _ => passed.guarded.push(subtraction),
                 }
@@ -249,14 +250,16 @@ impl Guard<'_> {
     fn is_confirmed(&self, row: &LedgerTarget) -> bool {
         row.unwanted_since.is_some_and(|since| {
             self.unsure(row).next().is_some()
-                && self.unsure(row).all(|holder| self.has_confirmed(holder, since))
+                && self
+                    .unsure(row)
+                    .all(|holder| self.has_confirmed(holder, row, since))
         })
     }
 
-    fn has_confirmed(&self, holder: &Holder<'_>, since: Timestamp) -> bool {
+    fn has_confirmed(&self, holder: &Holder<'_>, row: &LedgerTarget, since: Timestamp) -> bool {
         let fresh =
             |at: &Timestamp| *at > since && self.input.now <= later(*at, self.input.guards.confirmation_ttl);
-        holder.input.facts.confirmed_at.as_ref().is_some_and(fresh)
+        holder.confirmed_at(row).as_ref().is_some_and(fresh)
     }
 
     /// Asks the clusters that have not confirmed the absence of `row` to read again.
@@ -264,16 +267,14 @@ impl Guard<'_> {
         let since = row.unwanted_since.unwrap_or(self.input.now);
         for holder in self
             .unsure(row)
-            .filter(|holder| !self.has_confirmed(holder, since))
+            .filter(|holder| !self.has_confirmed(holder, row, since))
         {
             let binding = &holder.input.binding;
             if let Some(spec) = &binding.spec {
                 let service = ObjectName::new(&binding.object.namespace, &spec.service);
-                relists
-                    .0
-                    .entry((binding.cluster, service))
-                    .or_default()
-                    .extend(row.pod.clone());
+                let (pods, nodes) = relists.0.entry((binding.cluster, service)).or_default();
+                pods.extend(row.pod.clone());
+                nodes.extend(holder.node_in_question(row));
             }
         }
     }
@@ -288,17 +289,17 @@ impl Guard<'_> {
 }
 
 #[derive(Default)]
-struct Relists(BTreeMap<(model::ClusterId, ObjectName), BTreeSet<PodRef>>);
+struct Relists(BTreeMap<(ClusterId, ObjectName), (BTreeSet<PodRef>, BTreeSet<NodeRef>)>);
 
 impl Relists {
     fn into_vec(self) -> Vec<RelistRequest> {
         self.0
             .into_iter()
-            .map(|((cluster, service), pods)| RelistRequest {
+            .map(|((cluster, service), (pods, nodes))| RelistRequest {
                 cluster,
                 service,
                 pods: pods.into_iter().collect(),
-                nodes: Vec::new(),
+                nodes: nodes.into_iter().collect(),
             })
             .collect()
     }

@@ -14,6 +14,7 @@ mod contest;
 mod guard;
 mod holds;
 mod input;
+mod instance;
 mod ledger;
 mod observe;
 mod status;

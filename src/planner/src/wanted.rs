@@ -6,13 +6,14 @@ use model::{
     TargetKey,
     binding::{BindingSpec, Lifecycle, PortRef},
     condition::{Problem, Reason},
-    fact::{AddressFamily, Endpoint, PodRef, Protocol, Service, ServicePort, Stated},
+    fact::{AddressFamily, Endpoint, EndpointSlice, PodRef, Protocol, Service, ServicePort, Stated},
     group::BoundService,
+    node::NodeFacts,
     target::TargetType,
     target_group::{IpAddressType, TargetGroupFacts},
 };
 
-use crate::Input;
+use crate::{Input, instance};
 
 /// What a binding says about targets.
 #[derive(Clone, Debug)]
@@ -33,7 +34,7 @@ pub(crate) enum Wish {
 /// What a binding's facts say, once they can be read.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Statement {
-    /// Ready endpoints, each with its pod.
+    /// Ready endpoints, each with its pod; or the instances of ready nodes.
     pub wanted: BTreeMap<TargetKey, Option<PodRef>>,
     /// Endpoints that are there and not ready, nor terminating.
     pub not_ready: BTreeMap<TargetKey, Option<PodRef>>,
@@ -70,31 +71,46 @@ pub(crate) fn wish(group: &Input, input: &BoundService) -> Wish {
         return Wish::Unknown(problem);
     }
     let awaiting = |what: &str| {
-        let message = format!(
-            "waiting for cluster `{}` to state {what} `{}`",
-            input.cluster.name, spec.service
-        );
+        let message = format!("waiting for cluster `{}` to state {what}", input.cluster.name);
         Wish::Unknown(Problem::new(Reason::AwaitingCluster, message))
     };
     let Stated::Known(service) = &input.facts.service else {
-        return awaiting("Service");
+        return awaiting(&format!("Service `{}`", spec.service));
     };
-    let Stated::Known(slices) = &input.facts.slices else {
-        return awaiting("the EndpointSlices of Service");
+    let found = match service {
+        None => Err(service_missing(spec)),
+        Some(service) => resolve(service, spec, facts).map(|port| (service, port)),
     };
-    let port = match service.as_ref().map_or_else(
-        || Err(service_missing(spec)),
-        |service| resolve(service, spec, facts),
-    ) {
-        Ok(port) => port,
-        Err(problem) => {
-            // Known to be gone: nothing is wanted. What was registered goes the guarded way.
-            return Wish::Stated(Statement {
-                problem: Some(problem),
-                ..Statement::default()
-            });
+    let stated = if facts.target_type == TargetType::Instance {
+        match (&input.nodes.nodes, &input.nodes.unsynced) {
+            (Stated::Known(nodes), _) => {
+                found.and_then(|(service, port)| instance::statement(service, port, spec, nodes))
+            }
+            (Stated::Unknown, Some(reason)) => return awaiting(&format!("its nodes: {reason}")),
+            (Stated::Unknown, None) => {
+                return awaiting("its nodes (an agent of an older version never does)");
+            }
         }
+    } else {
+        let Stated::Known(slices) = &input.facts.slices else {
+            return awaiting(&format!("the EndpointSlices of Service `{}`", spec.service));
+        };
+        found.map(|(_, port)| endpoints(slices, port, facts, &input.nodes))
     };
+    // Known to be gone: nothing is wanted. What was registered goes the guarded way.
+    Wish::Stated(stated.unwrap_or_else(|problem| Statement {
+        problem: Some(problem),
+        ..Statement::default()
+    }))
+}
+
+/// The endpoints of a port in the union of the Service's slices.
+fn endpoints(
+    slices: &[EndpointSlice],
+    port: &ServicePort,
+    facts: &TargetGroupFacts,
+    nodes: &NodeFacts,
+) -> Statement {
     let family = match facts.ip_address_type {
         IpAddressType::Ipv4 => AddressFamily::Ipv4,
         IpAddressType::Ipv6 => AddressFamily::Ipv6,
@@ -115,21 +131,28 @@ pub(crate) fn wish(group: &Input, input: &BoundService) -> Wish {
         for number in numbers.filter_map(|p| p.port) {
             for endpoint in &slice.endpoints {
                 for address in &endpoint.addresses {
-                    statement.add(endpoint, *address, number);
+                    statement.add(endpoint, *address, number, nodes);
                 }
             }
         }
     }
     statement.settle();
-    Wish::Stated(statement)
+    statement
 }
 
 impl Statement {
-    fn add(&mut self, endpoint: &Endpoint, address: IpAddr, port: u16) {
+    fn add(&mut self, endpoint: &Endpoint, address: IpAddr, port: u16, nodes: &NodeFacts) {
         let key = TargetKey::ip(address, port);
+        // A node that nobody hears of says nothing about its pods: AWS's health checks judge.
+        let unheard = || {
+            endpoint
+                .node
+                .as_ref()
+                .is_some_and(|node| nodes.unknown.contains(node))
+        };
         if endpoint.is_terminating() {
             self.terminating.insert(key, endpoint.pod.clone());
-        } else if endpoint.is_ready() {
+        } else if endpoint.is_ready() || unheard() {
             self.wanted.insert(key, endpoint.pod.clone());
         } else {
             self.not_ready.insert(key, endpoint.pod.clone());
@@ -216,16 +239,29 @@ fn matches(spec: &BindingSpec, input: &BoundService, facts: &TargetGroupFacts) -
     if let Some(said) = spec.target_type.filter(|said| *said != facts.target_type) {
         return mismatch("spec.targetType", said.to_string(), facts.target_type.to_string());
     }
-    if facts.target_type != TargetType::Ip {
-        let message = format!(
-            "the target group's type is `{}` and only `ip` is served by this version: use a target group of type `ip`",
-            facts.target_type
-        );
-        return Err(Problem::at(
-            Reason::TargetTypeNotServed,
-            "spec.targetGroupARN",
-            message,
-        ));
+    let quic = matches!(facts.protocol.as_deref(), Some("QUIC" | "TCP_QUIC"));
+    match facts.target_type {
+        TargetType::Ip if spec.node_selector.is_some() => {
+            let message = "it selects nodes and the target group's type is `ip`: remove it, or use a target group of type \
+                           `instance`";
+            return Err(Problem::at(Reason::Invalid, "spec.nodeSelector", message));
+        }
+        TargetType::Instance if quic => {
+            let message = "QUIC cannot be used with a target group of type `instance`: use one of type `ip`";
+            return Err(Problem::at(Reason::Invalid, "spec.targetGroupARN", message));
+        }
+        TargetType::Ip | TargetType::Instance => {}
+        TargetType::Lambda | TargetType::Alb => {
+            let message = format!(
+                "the target group's type is `{}` and only `ip` and `instance` hold what a Service has: use one of them",
+                facts.target_type
+            );
+            return Err(Problem::at(
+                Reason::TargetTypeNotServed,
+                "spec.targetGroupARN",
+                message,
+            ));
+        }
     }
     if let Some(said) = spec.ip_address_type.filter(|said| *said != facts.ip_address_type) {
         return mismatch(

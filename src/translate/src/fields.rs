@@ -101,6 +101,11 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// All fields, where their names are the user's.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (&'a String, &'a Value)> {
+        self.object.iter()
+    }
+
     /// A port as `int-or-string`.
     pub(crate) fn port(&mut self, name: &'static str) -> Result<Option<PortRef>, Problem> {
         let text = match self.get(name) {
@@ -137,6 +142,14 @@ impl<'a> Fields<'a> {
                 clip(name)
             )
         }));
+    }
+}
+
+/// Text, which may be empty.
+pub(crate) fn text_of(value: &Value, path: String) -> Result<&str, Problem> {
+    match value {
+        Value::String(text) => Ok(text),
+        other => Err(expected(path, "text", other)),
     }
 }
 

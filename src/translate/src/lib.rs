@@ -8,6 +8,7 @@
 
 mod fields;
 mod networking;
+mod node_selector;
 mod target_group_binding;
 
 pub use target_group_binding::target_group_binding;

@@ -14,6 +14,7 @@ use serde_json::Value;
 use crate::{
     fields::{Fields, clip, invalid},
     networking::networking,
+    node_selector::node_selector,
 };
 
 const PROTOCOLS: [&str; 8] = [
@@ -49,7 +50,14 @@ pub fn target_group_binding(
         Some(value) => networking(value, fields.at("networking"), &mut warnings)?,
         None => Vec::new(),
     };
-    node_selector(&mut fields, target_type)?;
+    let node_selector = match fields.get("nodeSelector") {
+        Some(_) if target_type == Some(TargetType::Ip) => {
+            let message = "it selects nodes and is for target type `instance` alone: remove it";
+            return Err(invalid(fields.at("nodeSelector"), message));
+        }
+        Some(value) => Some(node_selector(value, fields.at("nodeSelector"), &mut warnings)?),
+        None => None,
+    };
     role(&mut fields, target_type)?;
     let ip_address_type = fields
         .word("ipAddressType", &["ipv4", "ipv6"])?
@@ -69,6 +77,7 @@ pub fn target_group_binding(
         vpc_id,
         protocol,
         networking,
+        node_selector,
         warnings,
     };
     Ok(spec)
@@ -145,19 +154,6 @@ fn service_ref(fields: &mut Fields<'_>, warnings: &mut Vec<String>) -> Result<(S
     let port = service.port("port")?.ok_or_else(|| service.missing("port"))?;
     service.finish(warnings);
     Ok((name.to_string(), port))
-}
-
-fn node_selector(fields: &mut Fields<'_>, target_type: Option<TargetType>) -> Result<(), Problem> {
-    let path = fields.at("nodeSelector");
-    let Some(value) = fields.get("nodeSelector") else {
-        return Ok(());
-    };
-    Fields::of(value, path.clone())?;
-    if target_type == Some(TargetType::Instance) {
-        return Ok(());
-    }
-    let message = "it selects nodes and is for target type `instance` alone: remove it, or set spec.targetType to `instance`";
-    Err(invalid(path, message))
 }
 
 fn role(fields: &mut Fields<'_>, target_type: Option<TargetType>) -> Result<(), Problem> {

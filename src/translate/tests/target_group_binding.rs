@@ -259,9 +259,21 @@ fn a_mistake_is_told_with_its_field_and_the_way_out() {
             "`instance` alone",
         ),
         (
-            with(json!({"nodeSelector": {"matchLabels": {}}})),
-            "spec.nodeSelector",
-            "`instance` alone",
+            with(json!({"nodeSelector": {"matchLabels": {"pool": 1}}})),
+            "spec.nodeSelector.matchLabels.pool",
+            "expected text",
+        ),
+        (
+            with(json!({"nodeSelector": {"matchExpressions": [{"key": "a", "operator": "In"}]}})),
+            "spec.nodeSelector.matchExpressions[0].values",
+            "list them",
+        ),
+        (
+            with(
+                json!({"nodeSelector": {"matchExpressions": [{"key": "a", "operator": "Gt", "values": ["1"]}]}}),
+            ),
+            "spec.nodeSelector.matchExpressions[0].operator",
+            "`Gt`",
         ),
         (
             with(json!({"iamRoleArnToAssume": "arn:aws:iam::1:role/x", "targetType": "instance"})),

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     hash::{BuildHasher, RandomState},
+    net::IpAddr,
 };
 
 use jiff::{SignedDuration, Timestamp};
@@ -196,8 +197,7 @@ struct Judge {
 }
 
 impl History {
-    fn new() -> Self {
-        let mut world = World::new();
+    fn new(mut world: World) -> Self {
         let clusters = vec![
             world.cluster("alpha", Mode::Full),
             world.cluster("beta", Mode::Full),
@@ -301,7 +301,14 @@ impl History {
                 let id = self.id(binding);
                 self.repair(id);
             }
-            Event::FactsUnknown { binding } => self.bound(binding).facts.slices = Stated::Unknown,
+            Event::FactsUnknown { binding } => {
+                if self.world.instances {
+                    // The store remembers which node an instance had, whatever it forgets.
+                    let id = self.id(binding);
+                    self.world.state(id, &[], Evidence::None);
+                }
+                self.bound(binding).facts.slices = Stated::Unknown;
+            }
             Event::Agent { cluster, up } => {
                 let id = self.clusters[cluster];
                 if up {
@@ -473,6 +480,12 @@ impl History {
                     .collect();
                 for id in asked {
                     self.world.binding(id).facts.confirmed_at = Some(self.world.now);
+                    let instances = self.world.instances;
+                    let departures = &mut self.world.binding(id).facts.departures;
+                    // The live read of a node that left does not find it.
+                    for departure in departures.iter_mut().filter(|_| instances) {
+                        departure.evidence = departure.evidence.max(Evidence::PodGone);
+                    }
                 }
             }
             let idle = calls == self.world.registered_calls.len() + self.world.deregistered.len();
@@ -529,8 +542,28 @@ fn ready(world: &World, id: BindingId) -> BTreeSet<TargetKey> {
     let endpoints = slices.iter().flat_map(|slice| &slice.endpoints);
     let ready = endpoints.filter(|endpoint| endpoint.is_ready() && !endpoint.is_terminating());
     ready
-        .map(|endpoint| TargetKey::ip(endpoint.addresses[0], crate::world::PORT))
+        .map(|endpoint| world.key_of(endpoint.addresses[0]))
         .collect()
+}
+
+/// Whether the cluster has stated that the node behind an instance ends, or ended and has no successor.
+fn node_ended(world: &World, id: BindingId, key: &TargetKey) -> bool {
+    let facts = &world.bindings[&id].facts;
+    let is_key = |address: &IpAddr| world.key_of(*address) == *key;
+    let endpoints = facts
+        .slices
+        .known()
+        .into_iter()
+        .flatten()
+        .flat_map(|slice| &slice.endpoints);
+    let mut standing = endpoints
+        .filter(|endpoint| is_key(&endpoint.addresses[0]))
+        .peekable();
+    if standing.peek().is_some() {
+        return standing.all(model::fact::Endpoint::is_terminating);
+    }
+    let mut departures = facts.departures.iter();
+    departures.any(|departure| is_key(&departure.address) && departure.evidence.is_positive())
 }
 
 impl Judge {
@@ -636,7 +669,8 @@ impl Judge {
         let ended = row
             .pod
             .as_ref()
-            .is_some_and(|pod| self.ended.contains(&pod.uid.as_u128()));
+            .is_some_and(|pod| self.ended.contains(&pod.uid.as_u128()))
+            || world.instances && node_ended(world, id, key);
         if deleted || ended || *ground == Ground::Released {
             return;
         }
@@ -735,11 +769,20 @@ fn runner(cases: u32) -> (TestRunner, u64) {
 
 #[test]
 fn no_history_removes_what_it_must_not_and_all_converge() {
+    judge_histories(World::new);
+}
+
+#[test]
+fn no_history_of_nodes_removes_an_instance_that_it_must_not_and_all_converge() {
+    judge_histories(World::of_instances);
+}
+
+fn judge_histories(world: fn() -> World) {
     let cases = histories(1_000);
     let (mut runner, seed) = runner(cases);
     println!("{cases} histories, ELBOW_SEED={seed} (ELBOW_HISTORIES=100000 for the full size)");
     let result = runner.run(&prop::collection::vec(event(), 1..40), |events| {
-        let mut history = History::new();
+        let mut history = History::new(world());
         for event in events {
             history.happen(event);
         }

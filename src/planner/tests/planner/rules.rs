@@ -1,7 +1,10 @@
 //! Single rules, one world each.
 
 use jiff::SignedDuration;
-use model::{BindingId, ClusterId};
+use model::{
+    BindingId, ClusterId,
+    node::{NodeReady, NodeSelector, Operator, Requirement},
+};
 use model::{
     Observed, TargetKey,
     binding::Lifecycle,
@@ -66,7 +69,7 @@ fn seconds(seconds: i64) -> SignedDuration {
 #[test]
 fn a_binding_in_error_adds_nothing_keeps_what_it_has_and_says_why() {
     type Break = fn(&mut World, ClusterId, BindingId);
-    let cases: [(Reason, Break); 13] = [
+    let cases: [(Reason, Break); 16] = [
         (Reason::Invalid, |world, _, id| {
             world.binding(id).binding.problem = Some(Problem::new(Reason::Invalid, "wrong"));
         }),
@@ -90,7 +93,18 @@ fn a_binding_in_error_adds_nothing_keeps_what_it_has_and_says_why() {
             world.clusters.get_mut(&cluster).unwrap().cluster.spec.region = "us-east-1".parse().unwrap();
         }),
         (Reason::TargetTypeNotServed, |world, _, _| {
+            facts(world).target_type = TargetType::Lambda;
+        }),
+        (Reason::AwaitingCluster, |world, _, _| {
             facts(world).target_type = TargetType::Instance;
+        }),
+        (Reason::Invalid, |world, _, id| {
+            let spec = world.binding(id).binding.spec.as_mut();
+            spec.unwrap().node_selector = Some(NodeSelector::default());
+        }),
+        (Reason::Invalid, |world, _, _| {
+            facts(world).target_type = TargetType::Instance;
+            facts(world).protocol = Some("TCP_QUIC".into());
         }),
         (Reason::TargetGroupMismatch, |world, _, id| {
             world.binding(id).binding.spec.as_mut().unwrap().target_type = Some(TargetType::Instance);
@@ -635,4 +649,101 @@ fn a_plan_is_stored_and_read_back_as_it_is() {
     let plan = world.plan();
     let text = serde_json::to_string(&plan).unwrap();
     assert_eq!(serde_json::from_str::<model::plan::Plan>(&text).unwrap(), plan);
+}
+
+/// What each change makes of a node that was a target.
+#[test]
+fn a_node_is_a_target_unless_its_labels_its_taints_or_its_state_say_otherwise() {
+    type Change = fn(&mut model::node::Node);
+    fn label(node: &mut model::node::Node, key: &str, value: &str) {
+        node.labels.insert(key.into(), value.into());
+    }
+    fn taint(node: &mut model::node::Node, key: &str, effect: &str) {
+        let (key, effect) = (key.into(), effect.into());
+        node.taints.push(model::node::Taint { key, effect });
+    }
+    let cases: [(bool, Change); 17] = [
+        (true, |_| {}),
+        (true, |node| node.ready = NodeReady::Unknown),
+        (false, |node| node.ready = NodeReady::False),
+        (false, |node| node.ready = NodeReady::Absent),
+        (true, |node| node.unschedulable = true),
+        (false, |node| node.provider_id = None),
+        (false, |node| {
+            node.provider_id = Some("eks-hybrid:///eu-west-1/c/mi-0123456789abcdef0".into());
+        }),
+        (false, |node| label(node, "node-role.kubernetes.io/master", "")),
+        (true, |node| {
+            label(node, "node-role.kubernetes.io/control-plane", "")
+        }),
+        (false, |node| {
+            label(
+                node,
+                "node.kubernetes.io/exclude-from-external-load-balancers",
+                "false",
+            );
+        }),
+        (false, |node| {
+            label(
+                node,
+                "alpha.service-controller.kubernetes.io/exclude-balancer",
+                "",
+            );
+        }),
+        (false, |node| {
+            label(node, "eks.amazonaws.com/compute-type", "fargate")
+        }),
+        (true, |node| label(node, "eks.amazonaws.com/compute-type", "ec2")),
+        (false, |node| label(node, "pool", "db")),
+        (false, |node| {
+            taint(node, "ToBeDeletedByClusterAutoscaler", "NoSchedule");
+        }),
+        (false, |node| taint(node, "karpenter.sh/disrupted", "NoSchedule")),
+        (true, |node| taint(node, "karpenter.sh/disrupted", "NoExecute")),
+    ];
+    for (index, (wanted, change)) in cases.into_iter().enumerate() {
+        let mut world = World::of_instances();
+        let cluster = world.cluster("alpha", Mode::Full);
+        let id = world.bind(cluster, "web");
+        let selector = NodeSelector(vec![Requirement {
+            key: "pool".into(),
+            operator: Operator::NotIn(vec!["db".into()]),
+        }]);
+        world.binding(id).binding.spec.as_mut().unwrap().node_selector = Some(selector);
+        world.state(id, &[vec![Pod::new(1, 1)]], Evidence::None);
+        let mut input = world.input();
+        let nodes = std::sync::Arc::make_mut(&mut input.bindings[0].nodes);
+        let Stated::Known(nodes) = &mut nodes.nodes else {
+            panic!("the nodes are stated")
+        };
+        change(&mut nodes[0].node);
+        let plan = planner::plan(&input);
+        assert_eq!(
+            plan.statuses[&id].desired,
+            u32::from(wanted),
+            "case {index}: {:?}",
+            plan.statuses[&id]
+        );
+    }
+}
+
+/// An endpoint that is not ready on a node that nobody hears of counts as ready: AWS's health checks judge.
+#[test]
+fn an_endpoint_on_an_unheard_node_counts_as_ready() {
+    for (node, wanted) in [(Some("quiet"), 1), (Some("other"), 0), (None, 0)] {
+        let mut world = World::new();
+        let cluster = world.cluster("alpha", Mode::Full);
+        let id = world.bind(cluster, "web");
+        let mut pod = Pod::new(1, 1);
+        pod.ready = false;
+        world.state(id, &[vec![pod]], Evidence::None);
+        let bound = world.binding(id);
+        if let Stated::Known(slices) = &mut bound.facts.slices {
+            slices[0].endpoints[0].node = node.map(Into::into);
+        }
+        std::sync::Arc::make_mut(&mut bound.nodes)
+            .unknown
+            .insert("quiet".into());
+        assert_eq!(world.plan().statuses[&id].desired, wanted, "{node:?}");
+    }
 }

@@ -51,7 +51,9 @@ impl Stage {
                 let id = self.world.bind(self.clusters[cluster], name);
                 self.bindings.insert(name.into(), id);
             }
-            ["pods", name, ref pods @ ..] => {
+            ["group", "instance"] => self.world.become_instances(),
+            // In a group of instances each pod stands for a node.
+            ["pods" | "nodes", name, ref pods @ ..] => {
                 let evidence = match pods.iter().find_map(|word| word.strip_prefix("evidence=")) {
                     Some("gone") => Evidence::PodGone,
                     Some("terminating") => Evidence::Terminating,
@@ -70,6 +72,12 @@ impl Stage {
                     })
                     .collect();
                 self.world.state(self.bindings[name], &slices, evidence);
+            }
+            ["service", name, "type", kind] => {
+                let facts = &mut self.world.binding(self.bindings[name]).facts;
+                if let Stated::Known(Some(service)) = &mut facts.service {
+                    service.service_type = kind.into();
+                }
             }
             ["service", name, "gone"] => {
                 self.world.binding(self.bindings[name]).facts.service = Stated::Known(None);
@@ -163,8 +171,10 @@ impl Stage {
             writeln!(told, "{}{until}: {}", hold.reason, parts.join(", ")).unwrap();
         }
         for relist in &plan.relists {
-            let pods: Vec<_> = relist.pods.iter().map(|pod| pod.name.as_str()).collect();
-            writeln!(told, "relist {} with {}", relist.service, pods.join(", ")).unwrap();
+            let pods = relist.pods.iter().map(|pod| pod.name.as_str());
+            let nodes = relist.nodes.iter().map(|node| node.name.as_str());
+            let read: Vec<_> = pods.chain(nodes).collect();
+            writeln!(told, "relist {} with {}", relist.service, read.join(", ")).unwrap();
         }
         if let Some(observe) = plan.observe {
             writeln!(told, "observe ({observe:?})").unwrap();

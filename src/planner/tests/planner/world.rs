@@ -19,7 +19,7 @@ use model::{
     group::BoundService,
     guard::Guards,
     ledger::{Ground, LedgerState, LedgerTarget, Removal},
-    node::NodeFacts,
+    node::{Node, NodeDeparture, NodeFacts, NodeReady, NodeRef, StoredNode, Taint},
     ownership::{Serve, Standing},
     plan::{Addition, MarkKey, Plan, Step, Why},
     target::{HealthState, ObservedTarget, TargetType},
@@ -48,7 +48,15 @@ pub(crate) fn key(last: u8) -> TargetKey {
     TargetKey::ip(address(last), PORT)
 }
 
-/// An endpoint with its pod, in the words of a test.
+/// The instance that stands for the last byte of an address.
+pub(crate) fn instance(last: u8) -> String {
+    format!("i-{last:0>17x}")
+}
+
+pub(crate) const NODE_PORT: u16 = 30001;
+
+/// An endpoint with its pod, in the words of a test. In a group of instances it is a node with its instance: ready as the
+/// pod, with an autoscaler's taint where the pod is terminating.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Pod {
     pub ip: u8,
@@ -122,6 +130,8 @@ pub(crate) struct Registered {
 #[derive(Clone, Debug)]
 pub(crate) struct World {
     pub now: Timestamp,
+    /// Whether the targets are the nodes' instances, and not the pods' addresses.
+    pub instances: bool,
     pub guards: Guards,
     pub restored: bool,
     pub fenced_until: Option<Timestamp>,
@@ -164,6 +174,7 @@ impl World {
         };
         Self {
             now,
+            instances: false,
             guards: Guards::default(),
             restored: false,
             fenced_until: None,
@@ -192,6 +203,29 @@ impl World {
             past: Vec::new(),
             registered_calls: Vec::new(),
             deregistered: Vec::new(),
+        }
+    }
+
+    /// The same with a group of type `instance`.
+    pub(crate) fn of_instances() -> Self {
+        let mut world = Self::new();
+        world.become_instances();
+        world
+    }
+
+    pub(crate) fn become_instances(&mut self) {
+        self.instances = true;
+        if let Observed::Present { value, .. } = &mut self.facts {
+            value.target_type = TargetType::Instance;
+        }
+    }
+
+    /// The target that stands for an address.
+    pub(crate) fn key_of(&self, address: IpAddr) -> TargetKey {
+        if self.instances {
+            instance_key(address)
+        } else {
+            TargetKey::ip(address, PORT)
         }
     }
 
@@ -233,6 +267,7 @@ impl World {
             vpc_id: None,
             protocol: None,
             networking: Vec::new(),
+            node_selector: None,
             warnings: Vec::new(),
         };
         let binding = Binding {
@@ -272,7 +307,7 @@ impl World {
 
     /// States the pods of a binding's Service, each list a slice; what vanished has `evidence`.
     pub(crate) fn state(&mut self, id: BindingId, slices: &[Vec<Pod>], evidence: Evidence) {
-        let now = self.now;
+        let (now, instances) = (self.now, self.instances);
         let bound = self.binding(id);
         let before = pods(&bound.facts);
         let service = bound.binding.object.name.clone();
@@ -283,6 +318,12 @@ impl World {
             .collect();
         bound.facts.slices = Stated::Known(stated);
         let after = pods(&bound.facts);
+        if instances {
+            // A node that stands for an instance ends what is remembered of those before it.
+            let stands =
+                |departure: &Departure| after.iter().any(|(address, _)| *address == departure.address);
+            bound.facts.departures.retain(|departure| !stands(departure));
+        }
         for (address, pod) in before.into_iter().filter(|entry| !after.contains(entry)) {
             let departed = |departure: &Departure| departure.address == address && departure.pod == pod;
             bound.facts.departures.retain(|departure| !departed(departure));
@@ -345,6 +386,9 @@ impl World {
             let Registered { cluster, last_seen } = self.clusters[&bound.binding.cluster].clone();
             bound.cluster = cluster;
             bound.last_seen = last_seen;
+            if self.instances {
+                bound.nodes = Arc::new(nodes(&bound.facts, &bound.nodes));
+            }
         }
         Input {
             now: self.now,
@@ -515,12 +559,12 @@ fn service(object: &ObjectName) -> Service {
             uid: Uuid::from_u128(1),
             resource_version: 1,
         },
-        service_type: "ClusterIP".into(),
+        service_type: "NodePort".into(),
         ports: vec![ServicePort {
             name: "http".into(),
             port: 80,
             protocol: Protocol::Tcp,
-            node_port: None,
+            node_port: Some(NODE_PORT),
         }],
         selector: BTreeMap::new(),
     }
@@ -550,4 +594,74 @@ fn pods(facts: &ServiceFacts) -> BTreeSet<(IpAddr, Option<PodRef>)> {
         .flat_map(|slice| &slice.endpoints)
         .map(|endpoint| (endpoint.addresses[0], endpoint.pod.clone()))
         .collect()
+}
+
+fn instance_key(address: IpAddr) -> TargetKey {
+    let IpAddr::V4(address) = address else {
+        unreachable!("the nodes of a test are told apart by IPv4 addresses")
+    };
+    TargetKey {
+        id: model::TargetId::Named(instance(address.octets()[3])),
+        port: NODE_PORT,
+    }
+}
+
+/// The nodes that stand for the pods of a Service; `base` for what pods have no word for.
+fn nodes(facts: &ServiceFacts, base: &NodeFacts) -> NodeFacts {
+    let endpoints = |slices: &Vec<EndpointSlice>| -> Vec<Endpoint> {
+        slices.iter().flat_map(|slice| slice.endpoints.clone()).collect()
+    };
+    let node = |endpoint: &Endpoint| StoredNode {
+        node: node(endpoint),
+        confirmed_at: facts.confirmed_at,
+    };
+    let stated = facts.slices.known().map(endpoints).map(|endpoints| {
+        let nodes = endpoints
+            .iter()
+            .map(|endpoint| (endpoint.addresses[0], node(endpoint)));
+        let by_address: BTreeMap<_, _> = nodes.collect();
+        by_address.into_values().collect()
+    });
+    let departures = facts.departures.iter().map(|departure| NodeDeparture {
+        node: NodeRef {
+            name: node_name(departure.address),
+            uid: departure.pod.as_ref().unwrap().uid,
+        },
+        instance: instance_key(departure.address).id.to_string(),
+        gone: departure.evidence.is_positive(),
+        at: departure.at,
+    });
+    NodeFacts {
+        nodes: stated.map_or(Stated::Unknown, Stated::Known),
+        departures: departures.collect(),
+        ..base.clone()
+    }
+}
+
+fn node_name(address: IpAddr) -> String {
+    format!("node-{}", address.to_string().rsplit_once('.').unwrap().1)
+}
+
+fn node(endpoint: &Endpoint) -> Node {
+    let address = endpoint.addresses[0];
+    let drained = Taint {
+        key: "ToBeDeletedByClusterAutoscaler".into(),
+        effect: "NoSchedule".into(),
+    };
+    Node {
+        name: node_name(address),
+        version: ObjectVersion {
+            uid: endpoint.pod.as_ref().unwrap().uid,
+            resource_version: 1,
+        },
+        provider_id: Some(format!("aws:///eu-central-1a/{}", instance_key(address).id)),
+        labels: BTreeMap::new(),
+        taints: endpoint.is_terminating().then_some(drained).into_iter().collect(),
+        ready: if endpoint.ready == Some(true) {
+            NodeReady::True
+        } else {
+            NodeReady::False
+        },
+        unschedulable: false,
+    }
 }

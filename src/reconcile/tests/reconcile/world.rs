@@ -227,6 +227,7 @@ impl World {
             vpc_id: None,
             protocol: None,
             networking: Vec::new(),
+            node_selector: None,
             warnings: Vec::new(),
         };
         let source = Source {

@@ -222,6 +222,7 @@ pub(crate) fn spec(group: &str, service: &str) -> BindingSpec {
         vpc_id: None,
         protocol: None,
         networking: Vec::new(),
+        node_selector: None,
         warnings: Vec::new(),
     }
 }
