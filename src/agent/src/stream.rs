@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use futures::StreamExt as _;
 use model::stream::Hello;
 use runtime::backoff::Backoff;
 use secrecy::{ExposeSecret, SecretString};
@@ -192,7 +193,9 @@ impl Connector {
         if out.try_send(hello).is_err() {
             return Err(End::Failed("the stream ended before it began".to_owned()));
         }
-        let mut request = Request::new(ReceiverStream::new(queue));
+        let messages = ReceiverStream::new(queue)
+            .flat_map(|message| futures::stream::iter(wire::parts::cut(message)));
+        let mut request = Request::new(messages);
         request
             .metadata_mut()
             .insert("authorization", self.authorization()?);

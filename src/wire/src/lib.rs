@@ -21,6 +21,7 @@ pub mod agent {
 }
 
 pub mod convert;
+pub mod parts;
 
 /// The version of the protocol that this build speaks.
 pub const PROTOCOL: u32 = 1;

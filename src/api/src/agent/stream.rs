@@ -13,6 +13,7 @@ use tonic::{Status, Streaming};
 use wire::{
     agent::v1::{self as wire_v1, AgentMessage, ServerMessage, agent_message, server_message},
     convert::{ConvertError, Stamped},
+    parts::Joiner,
 };
 
 use super::{Patience, answer, status};
@@ -27,6 +28,7 @@ pub(super) struct AgentStream {
     outbound: mpsc::Sender<Result<ServerMessage, Status>>,
     soft: CancellationToken,
     patience: Patience,
+    parts: Joiner,
 }
 
 /// Why a stream ends.
@@ -73,6 +75,7 @@ impl AgentStream {
             outbound,
             soft,
             patience,
+            parts: Joiner::default(),
         }
     }
 
@@ -157,7 +160,7 @@ impl AgentStream {
     }
 
     async fn hear(
-        &self,
+        &mut self,
         session: &mut Session,
         message: Result<Option<AgentMessage>, Status>,
     ) -> Result<(), End> {
@@ -166,6 +169,9 @@ impl AgentStream {
             Ok(None) => return Err(End::Gone),
             // The transport's own complaint, e.g. about a message that is too large, reaches the agent as it is.
             Err(status) => return Err(End::Status(status)),
+        };
+        let Some(message) = self.parts.take(message)? else {
+            return Ok(());
         };
         let Stamped { epoch, statement } = Stamped::try_from(message)?;
         if epoch != session.epoch() {

@@ -171,6 +171,41 @@ async fn an_agent_is_welcomed_told_what_to_stream_and_acknowledged() -> anyhow::
 }
 
 #[tokio::test]
+async fn a_reset_in_parts_is_taken_as_one_and_a_lost_part_takes_nothing() -> anyhow::Result<()> {
+    let service = Service::start().await?;
+    let (mut agent, epoch) = service.agent().await?;
+    let reset = SourceReset {
+        target_group_bindings: vec![],
+        target_group_binding_count: Some(0),
+    };
+    let update = |revision| {
+        let sources = SourceUpdate {
+            epoch,
+            revision,
+            change: Some(Change::Reset(reset.clone())),
+        };
+        let message = AgentMessage {
+            message: Some(Say::Sources(sources)),
+        };
+        wire::parts::cut_at(message, 3)
+    };
+    for part in update(1) {
+        agent.say.send(part).await?;
+    }
+    while !matches!(agent.hear().await?, Heard::Ack(ack) if ack.revision == 1) {}
+    let mut lacking = update(2);
+    lacking.remove(1);
+    for part in lacking {
+        // The stream may have ended over the first that does not follow.
+        agent.say.send(part).await.ok();
+    }
+    let refused = agent.end().await?.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::InvalidArgument, "{refused:?}");
+    service.stop().await;
+    Ok(())
+}
+
+#[tokio::test]
 async fn who_may_not_state_is_refused_with_the_reason() -> anyhow::Result<()> {
     let service = Service::start().await?;
     let unknown = control::Token::generate().expose().to_owned();

@@ -44,6 +44,11 @@ impl TryFrom<wire::AgentMessage> for Stamped {
             Message::Unsynced(unsynced) => self::unsynced(unsynced).at("unsynced"),
             Message::Nodes(update) => nodes(update).at("nodes"),
             Message::NodesGone(update) => nodes_gone(update).at("nodes_gone"),
+            Message::Part(_) => Err(unreadable(
+                "part",
+                "a statement: a part is none before it was joined with the others",
+            ))
+            .at("message"),
         }
     }
 }

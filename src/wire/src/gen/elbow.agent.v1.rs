@@ -3,7 +3,7 @@
 pub struct AgentMessage {
     #[prost(
         oneof = "agent_message::Message",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 20"
     )]
     pub message: ::core::option::Option<agent_message::Message>,
 }
@@ -34,7 +34,22 @@ pub mod agent_message {
         Nodes(super::NodeUpdate),
         #[prost(message, tag = "11")]
         NodesGone(super::NodesGone),
+        /// A message that is too large for one, in parts.
+        #[prost(message, tag = "20")]
+        Part(super::Part),
     }
+}
+/// A piece of an encoded AgentMessage. The pieces follow each other without anything in between, and say how many they
+/// are: a message is joined from all of them or not taken. At most 256 MiB are joined.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Part {
+    /// From 1.
+    #[prost(uint32, tag = "1")]
+    pub number: u32,
+    #[prost(uint32, tag = "2")]
+    pub count: u32,
+    #[prost(bytes = "vec", tag = "3")]
+    pub data: ::prost::alloc::vec::Vec<u8>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ServerMessage {
