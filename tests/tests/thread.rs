@@ -88,9 +88,9 @@ async fn a_mistake_is_told_on_the_object_and_in_the_answer_and_changes_nothing()
     elbow::apply(&sandbox.plane, "nginx", include_str!("../seed/nginx.yaml")).unwrap();
     let good = sandbox.binding();
 
-    let undeclared = good.replace("targetgroup/test-tg-ip/", "targetgroup/another/");
-    elbow::apply(&sandbox.plane, "undeclared", &undeclared).unwrap();
-    condition(&sandbox, "my-tgb-alb-ip", "TargetGroupNotDeclared").await;
+    let unknown = good.replace("targetgroup/test-tg-ip/", "targetgroup/another/");
+    elbow::apply(&sandbox.plane, "unknown", &unknown).unwrap();
+    condition(&sandbox, "my-tgb-alb-ip", "TargetGroupNotFound").await;
     elbow::done(
         &sandbox
             .plane

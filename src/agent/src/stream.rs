@@ -193,8 +193,8 @@ impl Connector {
         if out.try_send(hello).is_err() {
             return Err(End::Failed("the stream ended before it began".to_owned()));
         }
-        let messages = ReceiverStream::new(queue)
-            .flat_map(|message| futures::stream::iter(wire::parts::cut(message)));
+        let messages =
+            ReceiverStream::new(queue).flat_map(|message| futures::stream::iter(wire::parts::cut(message)));
         let mut request = Request::new(messages);
         request
             .metadata_mut()

@@ -7,8 +7,10 @@
 /// Who may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// Viewers and admins.
+    /// Viewers, editors and admins, each in their scope.
     Read,
+    /// Editors, in their scope, and admins.
+    Edit,
     /// Admins.
     Write,
 }
@@ -27,6 +29,14 @@ const fn read(operation: &'static str, command: &'static str) -> UseCase {
     UseCase {
         operation,
         access: Access::Read,
+        command,
+    }
+}
+
+const fn edit(operation: &'static str, command: &'static str) -> UseCase {
+    UseCase {
+        operation,
+        access: Access::Edit,
         command,
     }
 }
@@ -51,7 +61,7 @@ pub const ALL: &[UseCase] = &[
     write("putTargetGroup", "apply -f -"),
     read("listTargetGroups", "get target-groups"),
     read("getTargetGroup", "get tg web"),
-    write("putBinding", "apply -f -"),
+    edit("putBinding", "apply -f -"),
     read("listBindings", "get bindings --cluster east"),
     read("getBinding", "describe binding east/shop/web"),
     write("adoptBinding", "adopt east/shop/web --dry-run"),
@@ -64,10 +74,18 @@ pub const ALL: &[UseCase] = &[
     write("releaseHold", "release hold 00000000-0000-0000-0000-000000000007"),
     read("listShards", "get shards"),
     write("releaseShard", "release shard aws/123456789012/eu-central-1"),
-    write(
+    edit(
         "deleteBinding",
         "delete binding web --namespace shop --cluster east",
     ),
+    write("cordonCluster", "cluster cordon east"),
+    write("uncordonCluster", "cluster uncordon east"),
+    read("getFleet", "get fleet"),
+    write("releaseFleet", "release fleet"),
+    write("putAccount", "apply -f -"),
+    read("listAccounts", "get accounts"),
+    read("getAccount", "get account 210987654321"),
+    write("deleteAccount", "delete account 210987654321"),
     write("deleteTargetGroup", "delete target-group web --dry-run"),
-    write("deleteCluster", "delete cluster east --dry-run"),
+    write("deleteCluster", "delete cluster east --targets drain --dry-run"),
 ];

@@ -1,13 +1,16 @@
 //! One process's way to AWS: a shared HTTP client, and a configuration per shard derived from one base.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     fmt, io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use aws_config::{BehaviorVersion, Region, SdkConfig, environment::EnvironmentVariableRegionProvider};
-use aws_credential_types::Credentials as Keys;
+use aws_config::{
+    BehaviorVersion, Region, SdkConfig, environment::EnvironmentVariableRegionProvider,
+    identity::IdentityCache,
+};
+use aws_credential_types::{Credentials as Keys, provider::SharedCredentialsProvider};
 use aws_smithy_http_client::{
     Builder,
     tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode},
@@ -15,12 +18,15 @@ use aws_smithy_http_client::{
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_smithy_types::{retry::RetryConfig, timeout::TimeoutConfig};
 use jiff::Timestamp;
-use model::Shard;
+use model::{AccountId, Shard, account::AssumableRole};
 use rustls::RootCertStore;
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 use secrecy::ExposeSecret;
 
-use crate::{Credentials, Error, Metrics, Settings, ShardClient, budget::Start};
+use crate::{Credentials, Error, Metrics, Settings, ShardClient, budget::Start, role::ByRole};
+
+/// Shards of other accounts whose credentials are kept.
+const IDENTITIES: usize = 2000;
 
 /// What time it is, on the clock that observations are compared on.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -32,6 +38,8 @@ pub struct Aws {
     clock: Clock,
     base: SdkConfig,
     shards: Mutex<HashMap<Shard, ShardClient>>,
+    /// By which role each account is entered that is not that of our own credentials.
+    roles: Mutex<HashMap<AccountId, AssumableRole>>,
 }
 
 impl Aws {
@@ -57,6 +65,8 @@ impl Aws {
             .region(EnvironmentVariableRegionProvider::new())
             // Every attempt is paid for from the budget, and a write is not repeated before its outcome is recorded.
             .retry_config(RetryConfig::disabled())
+            // Each shard of another account has an identity of its own; the default holds 64 and would fetch the rest for ever.
+            .identity_cache(IdentityCache::lazy().max_partitions(IDENTITIES).build())
             .timeout_config(timeouts);
         if let Some(url) = &settings.endpoint_url {
             loader = loader.endpoint_url(url);
@@ -76,6 +86,7 @@ impl Aws {
             clock,
             base,
             shards: Mutex::default(),
+            roles: Mutex::default(),
         }
     }
 
@@ -96,9 +107,34 @@ impl Aws {
         client
     }
 
+    /// Says by which roles accounts are entered from now on. Answers those for which that is news: clients that were given
+    /// out for them keep the credentials that they had.
+    pub fn enter_by(&self, roles: HashMap<AccountId, AssumableRole>) -> Vec<AccountId> {
+        let mut known = self.roles.lock().unwrap_or_else(PoisonError::into_inner);
+        let accounts: BTreeSet<_> = known.keys().chain(roles.keys()).collect();
+        let news: Vec<_> = accounts
+            .into_iter()
+            .filter(|account| known.get(account) != roles.get(account))
+            .cloned()
+            .collect();
+        *known = roles;
+        drop(known);
+        self.shards().retain(|shard, _| !news.contains(&shard.account));
+        news
+    }
+
     fn client(&self, shard: &Shard, start: Start) -> ShardClient {
         let region = Region::new(shard.region.as_str().to_owned());
-        let config = self.base.clone().into_builder().region(region).build();
+        let base = self.base.clone().into_builder().region(region).build();
+        let roles = self.roles.lock().unwrap_or_else(PoisonError::into_inner);
+        let config = match roles.get(&shard.account) {
+            None => base,
+            Some(role) => {
+                let provider = SharedCredentialsProvider::new(ByRole::new(role.clone(), base.clone()));
+                base.into_builder().credentials_provider(provider).build()
+            }
+        };
+        drop(roles);
         ShardClient::new(shard, &config, &self.settings, &self.metrics, &self.clock, start)
     }
 

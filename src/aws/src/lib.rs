@@ -19,6 +19,7 @@ mod elbv2;
 mod error;
 mod metrics;
 mod outcome;
+mod role;
 mod settings;
 mod shard_client;
 

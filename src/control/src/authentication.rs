@@ -1,6 +1,6 @@
 //! Whose a token is, and the making of tokens.
 
-use model::Name;
+use model::{Name, scope::Scope};
 
 use crate::{Control, Error, Principal, Role, Token, text};
 
@@ -8,32 +8,55 @@ impl Control {
     /// Whose token it is.
     pub async fn authenticate(&self, token: &Token) -> Result<Principal, Error> {
         let found = self.store.principal(token.hash().as_bytes()).await?;
-        let store::Principal { name, role } = found.ok_or(Error::Unauthenticated)?;
+        let store::Principal { name, role, scope } = found.ok_or(Error::Unauthenticated)?;
         let role = match role {
             store::Role::Admin => Role::Admin,
+            store::Role::Editor => Role::Editor,
             store::Role::Viewer => Role::Viewer,
             store::Role::Agent(cluster) => Role::Agent { cluster },
         };
-        Ok(Principal { name, role })
+        Ok(Principal { name, role, scope })
     }
 
     /// Makes a token for a person or a portal. For whoever has the database: it asks for no permission.
-    pub async fn create_token(&self, name: &str, role: ApiRole) -> Result<Token, Error> {
+    pub async fn create_token(
+        &self,
+        name: &str,
+        role: ApiRole,
+        scope: Option<Scope>,
+    ) -> Result<Token, Error> {
         let token = Token::generate();
-        self.register_token(name, role, &token).await?;
+        self.register_token(name, role, scope, &token).await?;
         Ok(token)
     }
 
     /// Takes a token that was made elsewhere. The same token again changes nothing.
-    pub async fn register_token(&self, name: &str, role: ApiRole, token: &Token) -> Result<(), Error> {
+    pub async fn register_token(
+        &self,
+        name: &str,
+        role: ApiRole,
+        scope: Option<Scope>,
+        token: &Token,
+    ) -> Result<(), Error> {
         text::line("name", name)?;
+        if role == ApiRole::Admin && scope.is_some() {
+            let message = "an admin's token is for everything: leave the scope out, or make an editor's";
+            return Err(Error::at("scope", message));
+        }
         let role = match role {
             ApiRole::Admin => store::Role::Admin,
+            ApiRole::Editor => store::Role::Editor,
             ApiRole::Viewer => store::Role::Viewer,
         };
         Ok(self
             .store
-            .add_token("command line", token.hash().as_bytes(), name, role)
+            .add_token(
+                "command line",
+                token.hash().as_bytes(),
+                name,
+                role,
+                scope.as_ref(),
+            )
             .await?)
     }
 }
@@ -42,6 +65,7 @@ impl Control {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ApiRole {
     Admin,
+    Editor,
     Viewer,
 }
 

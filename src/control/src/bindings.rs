@@ -5,6 +5,7 @@ use std::time::Duration;
 use model::{
     BindingId, ClusterId, Name, TargetGroupArn,
     binding::{Binding, BindingSpec, Lifecycle, Origin, PortRef},
+    cluster::{Cluster, ClusterSpec},
     condition::Truth,
     fact::ObjectName,
     ownership::Standing,
@@ -37,7 +38,7 @@ pub struct ApiSpec {
 
 impl ApiSpec {
     /// The text that `translate` reads: both origins are compiled by one rule.
-    fn source(&self) -> Value {
+    fn source(&self, cluster: &ClusterSpec) -> Value {
         let Self {
             target_group,
             service,
@@ -47,7 +48,16 @@ impl ApiSpec {
             PortRef::Number(number) => json!(number),
             PortRef::Name(name) => json!(name),
         };
-        json!({ "targetGroupARN": target_group, "serviceRef": { "name": service, "port": port } })
+        let mut source =
+            json!({ "targetGroupARN": target_group, "serviceRef": { "name": service, "port": port } });
+        // A group of another account is reached as an object would reach it: by the role that the cluster has for it.
+        let account = &target_group.shard().account;
+        let role = cluster.roles.iter().find(|role| role.arn.account() == account);
+        if let Some(role) = role.filter(|_| *account != cluster.account) {
+            source["iamRoleArnToAssume"] = json!(role.arn);
+            source["assumeRoleExternalId"] = json!(role.external_id);
+        }
+        source
     }
 }
 
@@ -60,12 +70,16 @@ impl Control {
         page: &Page,
     ) -> Result<Listing<BindingView>, Error> {
         principal.read("list bindings")?;
+        if let Some(cluster) = cluster {
+            principal.read_of("list bindings", cluster)?;
+        }
         let cluster = match cluster {
             Some(name) => Some(self.cluster(name).await?.cluster.id),
             None => None,
         };
         let filter = BindingFilter {
             cluster,
+            scope: principal.scope.clone(),
             ..BindingFilter::default()
         };
         let bindings = self
@@ -85,7 +99,7 @@ impl Control {
         origin: Option<Origin>,
         wait: Duration,
     ) -> Result<BindingView, Error> {
-        principal.read("read bindings")?;
+        principal.read_in("read bindings", &name.cluster, &name.object.namespace)?;
         text::object_name(&name.object)?;
         let cluster = self.cluster(&name.cluster).await?.cluster.id;
         // From before the first look, so that no change is missed.
@@ -116,12 +130,13 @@ impl Control {
         spec: ApiSpec,
         write: Write,
     ) -> Result<Written<BindingView>, Error> {
-        let actor = principal.write("declare bindings")?;
+        let actor = principal.write_in("declare bindings", &name.cluster, &name.object.namespace)?;
         text::object_name(&name.object)?;
         text::dns_subdomain("spec.service", &spec.service)?;
         let cluster = self.cluster(&name.cluster).await?.cluster;
-        self.require_admission(&cluster.name, &spec.target_group).await?;
-        let source = spec.source();
+        self.require_admission(&cluster, &name.object.namespace, &spec.target_group)
+            .await?;
+        let source = spec.source(&cluster.spec);
         let spec = translate::target_group_binding(&source, &cluster.spec, &|_| Vec::new());
         let spec = spec.map_err(|problem| Error::Invalid {
             field: problem.field.as_deref().map(api_field),
@@ -159,7 +174,7 @@ impl Control {
         name: &BindingName,
         write: Write,
     ) -> Result<BindingView, Error> {
-        let actor = principal.write("delete bindings")?;
+        let actor = principal.write_in("delete bindings", &name.cluster, &name.object.namespace)?;
         text::object_name(&name.object)?;
         let cluster = self.cluster(&name.cluster).await?.cluster;
         let Some(stored) = self.active_api_binding(cluster.id, &name.object).await? else {
@@ -217,20 +232,29 @@ impl Control {
     }
 
     /// Told at once to a portal, where an object would show it as its condition.
-    async fn require_admission(&self, cluster: &Name, arn: &TargetGroupArn) -> Result<(), Error> {
+    async fn require_admission(
+        &self,
+        cluster: &Cluster,
+        namespace: &str,
+        arn: &TargetGroupArn,
+    ) -> Result<(), Error> {
         let field = "spec.targetGroupArn";
         let Some(group) = self.store.target_group_by_arn(arn).await? else {
+            if cluster.spec.bind_undeclared && *arn.shard() == cluster.spec.shard() {
+                return Ok(());
+            }
             let message = format!(
                 "no declared target group has the ARN {arn}: declare it with PUT /v1/target-groups/NAME"
             );
             return Err(Error::at(field, message));
         };
-        if group.spec.clusters.contains(cluster) {
+        if group.spec.admits(&cluster.name, namespace) {
             return Ok(());
         }
         let message = format!(
-            "target group `{}` does not admit cluster `{cluster}`: add the cluster to its spec.clusters",
-            group.name
+            "the target group does not admit namespace `{namespace}` of cluster `{}`: have its owner add the cluster to \
+             spec.clusters, or the namespace to spec.grants",
+            cluster.name
         );
         Err(Error::at(field, message))
     }

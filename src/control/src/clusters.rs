@@ -3,6 +3,7 @@
 use model::{
     ClusterId, Name,
     cluster::{Cluster, ClusterSpec, Leaving},
+    guard::Guards,
 };
 use store::{ClusterState, Put};
 use uuid::Uuid;
@@ -21,15 +22,16 @@ impl Control {
     ) -> Result<Listing<ClusterView>, Error> {
         principal.read("list clusters")?;
         let after = page.after::<Name>()?;
-        let clusters = self.store.clusters(after.as_ref(), page.rows()).await?;
+        let scope = principal.scope.as_ref();
+        let clusters = self.store.clusters(scope, after.as_ref(), page.rows()).await?;
         Ok(page
             .cut(clusters, |state| state.cluster.name.to_string())
-            .map(Into::into))
+            .map(|state| self.cluster_view(state)))
     }
 
     pub async fn get_cluster(&self, principal: &Principal, name: &Name) -> Result<ClusterView, Error> {
-        principal.read("read clusters")?;
-        Ok(self.cluster(name).await?.into())
+        principal.read_of("read clusters", name)?;
+        Ok(self.cluster_view(self.cluster(name).await?))
     }
 
     /// Registers a cluster or changes it. A new one comes with the first token of its agent.
@@ -46,7 +48,7 @@ impl Control {
             .expected
             .check(stored.as_ref().map(|state| state.cluster.version))?;
         if write.dry_run {
-            return Ok((would_be(stored, name, spec)?, None));
+            return Ok((would_be(stored, name, spec, &self.settings.guards)?, None));
         }
         match self
             .store
@@ -55,11 +57,15 @@ impl Control {
         {
             Put::Created(cluster) => {
                 let token = self.new_agent_token(actor, &cluster).await?;
-                let value = self.cluster(&cluster.name).await?.into();
+                let value = self.cluster_view(self.cluster(&cluster.name).await?);
                 Ok((Written { created: true, value }, Some(token)))
             }
-            Put::Updated(_) | Put::Unchanged(_) => {
-                let value = self.cluster(&name).await?.into();
+            put @ (Put::Updated(_) | Put::Unchanged(_)) => {
+                if let Put::Updated(cluster) = put {
+                    // A role that was added, say, mends texts that were in error.
+                    self.recompile(&cluster).await?;
+                }
+                let value = self.cluster_view(self.cluster(&name).await?);
                 Ok((
                     Written {
                         created: false,
@@ -88,7 +94,33 @@ impl Control {
                 .delete_cluster(actor, name, targets, write.expected.version())
                 .await?;
         }
-        Ok(state.into())
+        Ok(self.cluster_view(state))
+    }
+
+    /// Sets a cluster aside, or takes it back. Cordoned, it adds no new target; what it has stays, and goes by the usual
+    /// rules; and its silence is no sign that many are silent.
+    pub async fn cordon_cluster(
+        &self,
+        principal: &Principal,
+        name: &Name,
+        cordon: bool,
+        dry_run: bool,
+    ) -> Result<ClusterView, Error> {
+        let action = if cordon {
+            "cordon clusters"
+        } else {
+            "uncordon clusters"
+        };
+        let actor = principal.write(action)?;
+        if !dry_run {
+            self.store.cordon_cluster(actor, name, cordon).await?;
+        }
+        let mut view = self.cluster_view(self.cluster(name).await?);
+        if dry_run {
+            let now = self.store.fleet().await?.now;
+            view.cordoned_at = cordon.then(|| view.cordoned_at.unwrap_or(now));
+        }
+        Ok(view)
     }
 
     /// A further token for the cluster's agent. Those issued before stay valid.
@@ -113,9 +145,14 @@ impl Control {
                 token.hash().as_bytes(),
                 &agent_token_name(&cluster.name),
                 role,
+                None,
             )
             .await?;
         Ok(token)
+    }
+
+    fn cluster_view(&self, state: ClusterState) -> ClusterView {
+        view(state, &self.settings.guards)
     }
 
     pub(crate) async fn cluster(&self, name: &Name) -> Result<ClusterState, Error> {
@@ -131,18 +168,21 @@ fn would_be(
     stored: Option<ClusterState>,
     name: Name,
     spec: ClusterSpec,
+    guards: &Guards,
 ) -> Result<Written<ClusterView>, Error> {
     let Some(mut state) = stored else {
         let cluster = Cluster {
             id: ClusterId(Uuid::nil()),
             name,
             spec,
+            cordoned: false,
             version: 1,
         };
         let value = ClusterView {
             cluster,
             created_at: None,
             leaving: None,
+            cordoned_at: None,
             agent: AgentView::default(),
         };
         return Ok(Written { created: true, value });
@@ -159,38 +199,40 @@ fn would_be(
     }
     Ok(Written {
         created: false,
-        value: state.into(),
+        value: view(state, guards),
     })
 }
 
-impl From<ClusterState> for ClusterView {
-    fn from(state: ClusterState) -> Self {
-        let ClusterState {
-            cluster,
-            epoch,
-            instance,
-            cluster_uid: _,
-            seen_at,
-            sources_synced_at,
-            unsynced,
-            leaving,
-            surroundings,
-            created_at,
-            now: _,
-        } = state;
-        let agent = AgentView {
-            epoch,
-            instance,
-            seen_at,
-            synced_at: sources_synced_at,
-            unsynced,
-            surroundings,
-        };
-        Self {
-            cluster,
-            created_at: Some(created_at),
-            leaving,
-            agent,
-        }
+/// The state with what follows from it at present.
+fn view(state: ClusterState, guards: &Guards) -> ClusterView {
+    let ClusterState {
+        cluster,
+        epoch,
+        instance,
+        cluster_uid: _,
+        seen_at,
+        sources_synced_at,
+        unsynced,
+        leaving,
+        cordoned_at,
+        surroundings,
+        created_at,
+        now,
+    } = state;
+    let agent = AgentView {
+        epoch,
+        instance,
+        seen_at,
+        stale: seen_at.is_some_and(|seen| now.duration_since(seen) > guards.silent_after),
+        synced_at: sources_synced_at,
+        unsynced,
+        surroundings,
+    };
+    ClusterView {
+        cluster,
+        created_at: Some(created_at),
+        leaving,
+        cordoned_at,
+        agent,
     }
 }

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::{
-    TargetGroupArn,
     binding::{BindingSpec, Lifecycle, Origin},
-    cluster::{Cluster, ClusterSpec},
+    cluster::Cluster,
     condition::Problem,
+    target_group::TargetGroup,
 };
 use serde_json::Value;
 use store::BindingFilter;
@@ -19,15 +19,23 @@ const BATCH: u32 = 200;
 /// Compiles texts of one cluster. Whether a group is declared and admits the cluster is asked when it is planned, so that
 /// only names depend on what is declared now.
 pub(crate) struct Compiler {
-    cluster: ClusterSpec,
+    cluster: Cluster,
     /// AWS name → the groups of the cluster's shard that were declared and have it.
-    named: BTreeMap<String, Vec<TargetGroupArn>>,
+    named: BTreeMap<String, Vec<TargetGroup>>,
 }
 
 impl Compiler {
-    pub(crate) fn compile(&self, text: &Value) -> Result<BindingSpec, Problem> {
-        let by_name = |name: &str| self.named.get(name).cloned().unwrap_or_default();
-        translate::target_group_binding(text, &self.cluster, &by_name)
+    /// What the text of an object in the namespace means. A name finds only groups that admit it: whether others have
+    /// one of that name is not told.
+    pub(crate) fn compile(&self, namespace: &str, text: &Value) -> Result<BindingSpec, Problem> {
+        let by_name = |name: &str| -> Vec<_> {
+            let groups = self.named.get(name).into_iter().flatten();
+            groups
+                .filter(|group| group.spec.admits(&self.cluster.name, namespace))
+                .map(|group| group.spec.arn.clone())
+                .collect()
+        };
+        translate::target_group_binding(text, &self.cluster.spec, &by_name)
     }
 }
 
@@ -35,20 +43,17 @@ impl Control {
     /// A compiler that knows every name that these texts may use.
     pub(crate) async fn compiler<'a>(
         &self,
-        cluster: &ClusterSpec,
+        cluster: &Cluster,
         texts: impl Iterator<Item = &'a Value>,
     ) -> Result<Compiler, Error> {
         let names: BTreeSet<_> = texts
             .filter_map(|text| text.get("targetGroupName")?.as_str())
             .collect();
-        let shard = cluster.shard();
+        let shard = cluster.spec.shard();
         let mut named = BTreeMap::new();
         for name in names.into_iter().filter(|name| is_aws_name(name)) {
             let groups = self.store.target_groups_by_aws_name(&shard, name).await?;
-            named.insert(
-                name.to_owned(),
-                groups.into_iter().map(|group| group.spec.arn).collect(),
-            );
+            named.insert(name.to_owned(), groups);
         }
         Ok(Compiler {
             cluster: cluster.clone(),
@@ -72,13 +77,13 @@ impl Control {
             };
             after = Some(last.binding.id);
             let compiler = self
-                .compiler(&cluster.spec, bindings.iter().map(|stored| &stored.source))
+                .compiler(cluster, bindings.iter().map(|stored| &stored.source))
                 .await?;
             for stored in bindings
                 .iter()
                 .filter(|stored| stored.binding.lifecycle == Lifecycle::Active)
             {
-                let verdict = compiler.compile(&stored.source);
+                let verdict = compiler.compile(&stored.binding.object.namespace, &stored.source);
                 self.store
                     .rejudge(stored.binding.id, stored.binding.version, &verdict)
                     .await?;

@@ -58,10 +58,11 @@ impl Control {
         filter: &Filter,
         page: &Page,
     ) -> Result<Listing<ServiceView>, Error> {
-        principal.read("list endpoints")?;
+        principal.read_of("list endpoints", cluster)?;
         filter.check()?;
         let after = page.after::<Cursor>()?;
-        let cluster = self.cluster(cluster).await?.cluster.id;
+        let name = cluster;
+        let cluster = self.cluster(name).await?.cluster.id;
         let mut services: Vec<_> = self
             .store
             .subscriptions(cluster)
@@ -72,7 +73,9 @@ impl Control {
             .collect();
         services.sort();
         services.retain(|service| {
-            filter.takes(service) && after.as_ref().is_none_or(|Cursor(after)| service > after)
+            filter.takes(service)
+                && principal.sees_in(name, &service.namespace)
+                && after.as_ref().is_none_or(|Cursor(after)| service > after)
         });
         let Listing { items, next } = page.cut(services, |service| Cursor(service.clone()).to_string());
         let mut views = Vec::with_capacity(items.len());

@@ -15,6 +15,8 @@ pub enum Error {
         action: &'static str,
         needed: &'static str,
     },
+    #[error("`{principal}` may not {action} there: its token is for other clusters or namespaces")]
+    OutOfScope { principal: String, action: &'static str },
     /// An agent that says another name than its token's.
     #[error(
         "the token belongs to cluster `{token_of}`, but the agent says that it is `{claimed}`: give the agent the \
@@ -87,7 +89,7 @@ impl Error {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Unauthenticated => Kind::Unauthenticated,
-            Self::Forbidden { .. } | Self::WrongCluster { .. } => Kind::Forbidden,
+            Self::Forbidden { .. } | Self::OutOfScope { .. } | Self::WrongCluster { .. } => Kind::Forbidden,
             Self::NotFound { .. } => Kind::NotFound,
             Self::Invalid { .. } => Kind::Invalid,
             Self::Conflict(_) => Kind::Conflict,

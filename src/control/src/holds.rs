@@ -24,15 +24,20 @@ impl Control {
         let mut names = HashMap::new();
         let mut views = Vec::with_capacity(items.len());
         for hold in items {
-            views.push(self.hold_view(hold, &mut names).await?);
+            if self.sees_hold(principal, &hold, &mut names).await? {
+                views.push(self.hold_view(hold, &mut names).await?);
+            }
         }
         Ok(Listing { items: views, next })
     }
 
     pub async fn get_hold(&self, principal: &Principal, id: HoldId) -> Result<HoldView, Error> {
         principal.read("read holds")?;
-        let hold = self.hold(id).await?;
-        self.hold_view(hold, &mut HashMap::new()).await
+        let (hold, mut names) = (self.hold(id).await?, HashMap::new());
+        if !self.sees_hold(principal, &hold, &mut names).await? {
+            return Err(Error::not_found("hold", &id));
+        }
+        self.hold_view(hold, &mut names).await
     }
 
     /// An operator lets go of exactly what the hold keeps at present.
@@ -58,6 +63,38 @@ impl Control {
             .ok_or_else(|| Error::not_found("hold", &id))
     }
 
+    /// Whether all of what the hold is about is in the caller's scope.
+    async fn sees_hold(
+        &self,
+        principal: &Principal,
+        hold: &StoredHold,
+        names: &mut HashMap<ClusterId, Option<Name>>,
+    ) -> Result<bool, Error> {
+        let Some(scope) = &principal.scope else {
+            return Ok(true);
+        };
+        if let Some(id) = hold.cluster {
+            let name = self.name_of(id, names).await?;
+            return Ok(name.is_some_and(|name| scope.covers(&name)));
+        }
+        match &hold.target_group {
+            Some(arn) => self.sees_whole(principal, arn).await,
+            None => Ok(false),
+        }
+    }
+
+    async fn name_of(
+        &self,
+        id: ClusterId,
+        names: &mut HashMap<ClusterId, Option<Name>>,
+    ) -> Result<Option<Name>, Error> {
+        if let Entry::Vacant(unknown) = names.entry(id) {
+            let state = self.store.cluster_by_id(id).await?;
+            unknown.insert(state.map(|state| state.cluster.name));
+        }
+        Ok(names.get(&id).cloned().flatten())
+    }
+
     async fn hold_view(
         &self,
         hold: StoredHold,
@@ -76,17 +113,7 @@ impl Control {
         } = hold;
         let cluster = match cluster {
             None => None,
-            Some(id) => {
-                if let Entry::Vacant(unknown) = names.entry(id) {
-                    unknown.insert(
-                        self.store
-                            .cluster_by_id(id)
-                            .await?
-                            .map(|state| state.cluster.name),
-                    );
-                }
-                names.get(&id).cloned().flatten()
-            }
+            Some(id) => self.name_of(id, names).await?,
         };
         Ok(HoldView {
             id,

@@ -9,6 +9,7 @@
 //! halves meet in the database. In the ring (see `src/README.md`) it is step 3, ingest, between `api` and `store`, and
 //! step 9, deliver, on the way back.
 
+mod accounts;
 mod adoption;
 mod authentication;
 pub mod bindings;
@@ -16,6 +17,7 @@ mod clusters;
 mod compile;
 pub mod endpoints;
 mod error;
+mod fleet;
 mod holds;
 mod list;
 mod plans;

@@ -1,7 +1,7 @@
 //! Plans: the journal, and what would be done now.
 
-use model::{Name, PlanId, TargetGroupArn, plan::Plan};
-use planner::{Input, Seen};
+use model::{Name, PlanId, TargetGroupArn, plan::Plan, target_group::TargetGroup};
+use planner::{Circumstances, Input, Seen};
 use store::JournaledPlan;
 
 use crate::{Control, Error, Listing, Page, Principal, view::PlanView};
@@ -16,25 +16,50 @@ impl Control {
     ) -> Result<Listing<PlanView>, Error> {
         principal.read("list plans")?;
         let after = page.after::<PlanId>()?;
-        let group = self.target_group(target_group).await?;
+        let group = self.whole_target_group(principal, target_group).await?;
         let plans = self.store.plans(&group.spec.arn, after, page.rows()).await?;
         Ok(page.cut(plans, |plan| plan.id.to_string()).map(Into::into))
     }
 
     pub async fn get_plan(&self, principal: &Principal, id: PlanId) -> Result<PlanView, Error> {
         principal.read("read plans")?;
-        Ok(self
-            .store
-            .plan(id)
-            .await?
-            .ok_or_else(|| Error::not_found("plan", &id))?
-            .into())
+        let plan = self.store.plan(id).await?;
+        let plan = plan.ok_or_else(|| Error::not_found("plan", &id))?;
+        if self.sees_whole(principal, &plan.plan.target_group).await? {
+            Ok(plan.into())
+        } else {
+            Err(Error::not_found("plan", &id))
+        }
+    }
+
+    /// Whether nothing of the group is anybody's whom the caller may not know of: its plans name pods and bindings.
+    pub(crate) async fn sees_whole(
+        &self,
+        principal: &Principal,
+        arn: &TargetGroupArn,
+    ) -> Result<bool, Error> {
+        if principal.scope.is_none() {
+            return Ok(true);
+        }
+        let group = self.store.target_group_by_arn(arn).await?;
+        Ok(group.is_some_and(|group| principal.sees_all_of(&group.spec)))
+    }
+
+    async fn whole_target_group(&self, principal: &Principal, name: &Name) -> Result<TargetGroup, Error> {
+        let group = self.target_group_for(principal, name).await?;
+        if principal.sees_all_of(&group.spec) {
+            return Ok(group);
+        }
+        Err(Error::OutOfScope {
+            principal: principal.name.clone(),
+            action: "read the plans of a target group that others share",
+        })
     }
 
     /// What would be done now, on what is stored: AWS is not asked, and what it said may be out of date.
     pub async fn preview_plan(&self, principal: &Principal, target_group: &Name) -> Result<Plan, Error> {
         principal.read("preview plans")?;
-        let group = self.target_group(target_group).await?;
+        let group = self.whole_target_group(principal, target_group).await?;
         Ok(planner::plan(&self.input(&group.spec.arn).await?))
     }
 
@@ -48,8 +73,12 @@ impl Control {
             targets: observation.targets,
             failure: None,
         });
-        // Whose turn it is to write is the loop's affair.
-        Ok(Input::new(snapshot, seen, guards.clone(), None))
+        let circumstances = Circumstances {
+            // Whose turn it is to write is the loop's affair.
+            fenced_until: None,
+            frozen: planner::is_frozen(&self.store.fleet().await?, guards),
+        };
+        Ok(Input::new(snapshot, seen, guards.clone(), circumstances))
     }
 }
 

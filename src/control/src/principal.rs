@@ -1,6 +1,9 @@
 //! Who calls, and what they may do.
+//!
+//! What lies outside of a token's scope is told apart from what does not exist by nobody: names are judged before they
+//! are looked up, lists leave it out, and ids of it are not found.
 
-use model::ClusterId;
+use model::{ClusterId, Name, scope::Scope, target_group::TargetGroupSpec};
 
 use crate::Error;
 
@@ -9,6 +12,8 @@ use crate::Error;
 pub enum Role {
     /// Everything over REST.
     Admin,
+    /// Reading, and declaring bindings, over REST.
+    Editor,
     /// Reading over REST.
     Viewer,
     /// The stream of one cluster, and nothing over REST.
@@ -21,23 +26,112 @@ pub struct Principal {
     /// The token's name: the actor in the audit log.
     pub name: String,
     pub role: Role,
+    /// `None`: everything.
+    pub scope: Option<Scope>,
 }
 
 impl Principal {
-    /// Permission to read. `action` completes "may not …".
+    /// Permission to read what is shown in the caller's scope. `action` completes "may not …".
     pub(crate) fn read(&self, action: &'static str) -> Result<(), Error> {
         match self.role {
-            Role::Admin | Role::Viewer => Ok(()),
-            Role::Agent { .. } => Err(self.forbidden(action, "viewer or admin")),
+            Role::Admin | Role::Editor | Role::Viewer => Ok(()),
+            Role::Agent { .. } => Err(self.forbidden(action, "viewer, editor or admin")),
         }
     }
 
-    /// Permission to change something; the answer is the actor for the audit log.
+    /// Permission to read what belongs to no cluster.
+    pub(crate) fn read_all(&self, action: &'static str) -> Result<(), Error> {
+        self.read(action)?;
+        self.require(self.scope.is_none(), action)
+    }
+
+    /// Permission to read what belongs to a cluster, or to a part of it.
+    pub(crate) fn read_of(&self, action: &'static str, cluster: &Name) -> Result<(), Error> {
+        self.read(action)?;
+        self.require(self.sees(cluster), action)
+    }
+
+    /// Permission to read what belongs to a namespace.
+    pub(crate) fn read_in(&self, action: &'static str, cluster: &Name, namespace: &str) -> Result<(), Error> {
+        self.read(action)?;
+        self.require(self.sees_in(cluster, namespace), action)
+    }
+
+    /// Permission to change what all share; the answer is the actor for the audit log.
     pub(crate) fn write(&self, action: &'static str) -> Result<&str, Error> {
         match self.role {
             Role::Admin => Ok(&self.name),
-            Role::Viewer | Role::Agent { .. } => Err(self.forbidden(action, "admin")),
+            Role::Editor | Role::Viewer | Role::Agent { .. } => Err(self.forbidden(action, "admin")),
         }
+    }
+
+    /// Permission to change what belongs to a namespace; the answer is the actor for the audit log.
+    pub(crate) fn write_in(
+        &self,
+        action: &'static str,
+        cluster: &Name,
+        namespace: &str,
+    ) -> Result<&str, Error> {
+        match self.role {
+            Role::Admin => Ok(&self.name),
+            Role::Editor => self
+                .require(self.sees_in(cluster, namespace), action)
+                .map(|()| self.name.as_str()),
+            Role::Viewer | Role::Agent { .. } => Err(self.forbidden(action, "editor or admin")),
+        }
+    }
+
+    /// Whether any part of the cluster is in scope.
+    pub(crate) fn sees(&self, cluster: &Name) -> bool {
+        self.scope.as_ref().is_none_or(|scope| scope.touches(cluster))
+    }
+
+    pub(crate) fn sees_in(&self, cluster: &Name, namespace: &str) -> bool {
+        self.scope
+            .as_ref()
+            .is_none_or(|scope| scope.contains(cluster, namespace))
+    }
+
+    /// Whether everybody who may use the group is in scope, so that nothing of it is somebody else's.
+    pub(crate) fn sees_all_of(&self, group: &TargetGroupSpec) -> bool {
+        let Some(scope) = &self.scope else { return true };
+        group.clusters.iter().all(|cluster| scope.covers(cluster))
+            && group.grants.iter().all(|grant| {
+                let within = |namespace: &String| scope.contains(&grant.cluster, namespace);
+                grant.namespaces.iter().all(within)
+            })
+    }
+
+    /// Whether somebody in scope may use the group.
+    pub(crate) fn sees_group(&self, group: &TargetGroupSpec) -> bool {
+        let Some(scope) = &self.scope else { return true };
+        group.clusters.iter().any(|cluster| scope.touches(cluster))
+            || group.grants.iter().any(|grant| {
+                let within = |namespace: &String| scope.contains(&grant.cluster, namespace);
+                grant.namespaces.iter().any(within)
+            })
+    }
+
+    /// The group as the caller may see it: without the names of others.
+    pub(crate) fn redact(&self, mut group: TargetGroupSpec) -> TargetGroupSpec {
+        group.clusters.retain(|cluster| self.sees(cluster));
+        for grant in &mut group.grants {
+            grant
+                .namespaces
+                .retain(|namespace| self.sees_in(&grant.cluster, namespace));
+        }
+        group.grants.retain(|grant| !grant.namespaces.is_empty());
+        group
+    }
+
+    fn require(&self, within: bool, action: &'static str) -> Result<(), Error> {
+        if within {
+            return Ok(());
+        }
+        Err(Error::OutOfScope {
+            principal: self.name.clone(),
+            action,
+        })
     }
 
     fn forbidden(&self, action: &'static str, needed: &'static str) -> Error {

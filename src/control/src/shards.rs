@@ -7,7 +7,7 @@ use crate::{Control, Error, Listing, Page, Principal, view::ShardView};
 
 impl Control {
     pub async fn list_shards(&self, principal: &Principal, page: &Page) -> Result<Listing<ShardView>, Error> {
-        principal.read("list shards")?;
+        principal.read_all("list shards")?;
         let after = page.after::<Shard>()?;
         // Accounts times regions: few enough to be read at once.
         let mut shards = self.store.shards().await?;

@@ -1,15 +1,15 @@
 //! Declared target groups.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::{
     Name, Observed,
     cluster::Cluster,
-    target_group::{TargetGroup, TargetGroupSpec},
+    target_group::{Grant, TargetGroup, TargetGroupSpec},
 };
 use store::Put;
 
-use crate::{Control, Error, Listing, Page, Principal, Write, Written, view::TargetGroupView};
+use crate::{Control, Error, Listing, Page, Principal, Write, Written, text, view::TargetGroupView};
 
 /// Far above what one group is shared by.
 const MAX_CLUSTERS: usize = 1000;
@@ -22,10 +22,15 @@ impl Control {
     ) -> Result<Listing<TargetGroupView>, Error> {
         principal.read("list target groups")?;
         let after = page.after::<Name>()?;
-        let groups = self.store.target_groups(after.as_ref(), page.rows()).await?;
+        let scope = principal.scope.as_ref();
+        let groups = self
+            .store
+            .target_groups(scope, after.as_ref(), page.rows())
+            .await?;
         let Listing { items, next } = page.cut(groups, |group| group.name.to_string());
         let mut views = Vec::with_capacity(items.len());
-        for group in items {
+        for mut group in items {
+            group.spec = principal.redact(group.spec);
             views.push(self.observed(group).await?);
         }
         Ok(Listing { items: views, next })
@@ -37,7 +42,8 @@ impl Control {
         name: &Name,
     ) -> Result<TargetGroupView, Error> {
         principal.read("read target groups")?;
-        let group = self.target_group(name).await?;
+        let mut group = self.target_group_for(principal, name).await?;
+        group.spec = principal.redact(group.spec);
         self.observed(group).await
     }
 
@@ -53,6 +59,7 @@ impl Control {
         let actor = principal.write("declare target groups")?;
         let unique: BTreeSet<_> = spec.clusters.into_iter().collect();
         spec.clusters = unique.into_iter().collect();
+        spec.grants = united(spec.grants)?;
         let admitted = self.admitted(&spec).await?;
         let stored = self.store.target_group(&name).await?;
         write.expected.check(stored.as_ref().map(|group| group.version))?;
@@ -98,6 +105,20 @@ impl Control {
         Ok(view)
     }
 
+    /// One that the caller may know of; another does not exist for it.
+    pub(crate) async fn target_group_for(
+        &self,
+        principal: &Principal,
+        name: &Name,
+    ) -> Result<TargetGroup, Error> {
+        let group = self.target_group(name).await?;
+        if principal.sees_group(&group.spec) {
+            Ok(group)
+        } else {
+            Err(Error::not_found("target group", name))
+        }
+    }
+
     pub(crate) async fn target_group(&self, name: &Name) -> Result<TargetGroup, Error> {
         self.store
             .target_group(name)
@@ -118,41 +139,79 @@ impl Control {
         })
     }
 
-    /// The clusters that a declaration admits: each must exist, in the group's own account and region.
+    /// The clusters that a declaration admits: each must exist, in the group's own region and in its account, or with a
+    /// role for it.
     async fn admitted(&self, spec: &TargetGroupSpec) -> Result<Vec<Cluster>, Error> {
         let shard = spec.arn.shard();
-        if spec.clusters.is_empty() {
+        let names: BTreeSet<_> = spec.admitted_clusters().collect();
+        if names.is_empty() {
             return Err(Error::at(
                 "spec.clusters",
-                "name at least one cluster: nobody else may use the target group",
+                "name at least one cluster, here or in spec.grants: nobody else may use the target group",
             ));
         }
-        if spec.clusters.len() > MAX_CLUSTERS {
+        if names.len() > MAX_CLUSTERS {
             return Err(Error::at(
                 "spec.clusters",
                 format!("at most {MAX_CLUSTERS} clusters share a target group"),
             ));
         }
-        let mut admitted = Vec::with_capacity(spec.clusters.len());
-        for name in &spec.clusters {
+        let mut admitted = Vec::with_capacity(names.len());
+        for name in names {
+            let field = if spec.clusters.contains(name) {
+                "spec.clusters"
+            } else {
+                "spec.grants"
+            };
             let Some(state) = self.store.cluster(name).await? else {
                 let message =
                     format!("cluster `{name}` is not registered: register it first, or correct the name");
-                return Err(Error::at("spec.clusters", message));
+                return Err(Error::at(field, message));
             };
             let cluster = state.cluster;
-            if cluster.spec.shard() != *shard {
+            let own = cluster.spec.shard();
+            let by_role = cluster
+                .spec
+                .roles
+                .iter()
+                .any(|role| *role.arn.account() == shard.account)
+                && own.region == shard.region
+                && own.partition == shard.partition;
+            if own != *shard && !by_role {
                 let message = format!(
-                    "the target group is in {shard}, but cluster `{name}` is in {}: a cluster can only use target groups \
-                     of its own account and region",
-                    cluster.spec.shard()
+                    "the target group is in {shard}, but cluster `{name}` is in {own}: a cluster can only use target groups \
+                     of its own account and region, and those of its region in accounts that its spec.roles has a role for"
                 );
-                return Err(Error::at("spec.clusters", message));
+                return Err(Error::at(field, message));
             }
             admitted.push(cluster);
         }
         Ok(admitted)
     }
+}
+
+/// One grant per cluster, in order.
+fn united(grants: Vec<Grant>) -> Result<Vec<Grant>, Error> {
+    let mut united: BTreeMap<Name, BTreeSet<String>> = BTreeMap::new();
+    for Grant { cluster, namespaces } in grants {
+        if namespaces.is_empty() {
+            let message = format!(
+                "name the namespaces of cluster `{cluster}`, or add the cluster to spec.clusters for all of them"
+            );
+            return Err(Error::at("spec.grants", message));
+        }
+        for namespace in &namespaces {
+            text::dns_subdomain("spec.grants", namespace)?;
+        }
+        united.entry(cluster).or_default().extend(namespaces);
+    }
+    Ok(united
+        .into_iter()
+        .map(|(cluster, namespaces)| Grant {
+            cluster,
+            namespaces: namespaces.into_iter().collect(),
+        })
+        .collect())
 }
 
 /// What a PUT would answer, decided as the store would.

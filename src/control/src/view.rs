@@ -22,6 +22,8 @@ pub struct ClusterView {
     pub created_at: Option<Timestamp>,
     /// It is on its way out, and what becomes of its targets.
     pub leaving: Option<Leaving>,
+    /// Since when it is set aside.
+    pub cordoned_at: Option<Timestamp>,
     pub agent: AgentView,
 }
 
@@ -32,6 +34,8 @@ pub struct AgentView {
     pub epoch: u64,
     pub instance: Option<String>,
     pub seen_at: Option<Timestamp>,
+    /// It was heard of, but not of late: what it stated may be out of date, and nothing unproven is removed for it.
+    pub stale: bool,
     /// When a complete list of its source objects was last stored.
     pub synced_at: Option<Timestamp>,
     /// Kinds that the agent says it cannot see, with the reason.
@@ -107,4 +111,16 @@ pub struct ShardView {
     pub deadline: Option<Timestamp>,
     /// Since when removals wait because the database went back in time.
     pub restored_at: Option<Timestamp>,
+}
+
+/// All clusters together.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FleetView {
+    /// Those that count: not cordoned, not leaving, and heard of at all.
+    pub clusters: usize,
+    pub silent: usize,
+    /// Nothing is removed without proof, since too many fell silent at once.
+    pub frozen: bool,
+    /// When an operator last gave up on those that were silent by then.
+    pub released_at: Option<Timestamp>,
 }

@@ -14,6 +14,9 @@ use crate::{
 /// What can be looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Kind {
+    /// AWS accounts that are entered by a role.
+    #[value(aliases = ["account", "acc"])]
+    Accounts,
     #[value(aliases = ["cluster", "cl"])]
     Clusters,
     #[value(name = "target-groups", aliases = ["target-group", "targetgroups", "targetgroup", "tg"])]
@@ -23,6 +26,8 @@ pub(crate) enum Kind {
     /// What clusters stated about the Services of bindings.
     #[value(aliases = ["endpoint", "ep"])]
     Endpoints,
+    /// All clusters together: whether so many are silent that removals wait.
+    Fleet,
     /// Removals that wait for somebody.
     #[value(aliases = ["hold", "h"])]
     Holds,
@@ -57,10 +62,12 @@ impl Kind {
     /// For messages and for `-o name`.
     pub(crate) fn singular(self) -> &'static str {
         match self {
+            Self::Accounts => "account",
             Self::Clusters => "cluster",
             Self::TargetGroups => "target-group",
             Self::Bindings => "binding",
             Self::Endpoints => "endpoints",
+            Self::Fleet => "fleet",
             Self::Holds => "hold",
             Self::Plans => "plan",
             Self::Shards => "shard",
@@ -70,6 +77,8 @@ impl Kind {
     /// Everything of this kind that the filter lets through.
     pub(crate) async fn list(self, client: &Client, filter: &Filter) -> Result<Vec<Value>, Error> {
         match self {
+            Self::Accounts => client.list(&["accounts"], Vec::new()).await,
+            Self::Fleet => Ok(vec![client.get(&["fleet"], Vec::new()).await?]),
             Self::Clusters => client.list(&["clusters"], Vec::new()).await,
             Self::TargetGroups => client.list(&["target-groups"], Vec::new()).await,
             Self::Shards => client.list(&["shards"], Vec::new()).await,
@@ -137,6 +146,7 @@ impl Kind {
     /// The one of this name.
     pub(crate) async fn get(self, client: &Client, name: &str, filter: &Filter) -> Result<Value, Error> {
         match self {
+            Self::Accounts => client.get(&["accounts", name], Vec::new()).await,
             Self::Clusters => client.get(&["clusters", name], Vec::new()).await,
             Self::TargetGroups => client.get(&["target-groups", name], Vec::new()).await,
             Self::Holds => client.get(&["holds", name], Vec::new()).await,
@@ -147,7 +157,7 @@ impl Kind {
                     .get(&["clusters", &cluster, "bindings", &namespace, &name], Vec::new())
                     .await
             }
-            Self::Endpoints | Self::Shards => {
+            Self::Endpoints | Self::Fleet | Self::Shards => {
                 let found = self.list(client, filter).await?;
                 let named =
                     |resource: &Value| self.name_of(resource) == name || text(resource, "/service") == name;
@@ -162,7 +172,8 @@ impl Kind {
     /// The name by which [`Self::get`] finds it again.
     pub(crate) fn name_of(self, resource: &Value) -> String {
         let parts: &[&str] = match self {
-            Self::Clusters | Self::TargetGroups | Self::Shards => &["/name"],
+            Self::Fleet => return "fleet".to_owned(),
+            Self::Accounts | Self::Clusters | Self::TargetGroups | Self::Shards => &["/name"],
             Self::Holds | Self::Plans => &["/id"],
             Self::Bindings => &["/cluster", "/namespace", "/name"],
             Self::Endpoints => &["/cluster", "/namespace", "/service"],
@@ -173,12 +184,24 @@ impl Kind {
 
     pub(crate) fn columns(self) -> Vec<Column> {
         match self {
+            Self::Accounts => vec![
+                Column::new("NAME", |it, _| text(it, "/name")),
+                Column::new("ROLE", |it, _| text(it, "/spec/role/arn")),
+                Column::wide("VERSION", |it, _| text(it, "/version")),
+            ],
+            Self::Fleet => vec![
+                Column::new("CLUSTERS", |it, _| text(it, "/clusters")),
+                Column::new("SILENT", |it, _| text(it, "/silent")),
+                Column::new("FROZEN", |it, _| text(it, "/frozen")),
+                Column::new("RELEASED", |it, now| age(it, "/releasedAt", now)),
+            ],
             Self::Clusters => vec![
                 Column::new("NAME", |it, _| text(it, "/name")),
                 Column::new("ACCOUNT", |it, _| text(it, "/spec/account")),
                 Column::new("REGION", |it, _| text(it, "/spec/region")),
                 Column::new("MODE", |it, _| text(it, "/spec/mode")),
                 Column::new("SEEN", |it, now| age(it, "/status/seenAt", now)),
+                Column::new("STATE", |it, _| cluster_state(it)),
                 Column::new("SYNCED", |it, now| age(it, "/status/syncedAt", now)),
                 Column::new("AGE", |it, now| age(it, "/metadata/createdAt", now)),
                 Column::wide("VPC", |it, _| text(it, "/spec/vpcId")),
@@ -274,6 +297,22 @@ pub(crate) fn binding_name(text: &str, filter: &Filter) -> Result<[String; 3], E
             "`{text}` does not say which binding: write CLUSTER/NAMESPACE/NAME, or NAME with --cluster and --namespace"
         ))
     })
+}
+
+/// What an operator should know of a cluster at a glance; nothing, if all is well.
+fn cluster_state(cluster: &Value) -> String {
+    let status = &cluster["status"];
+    let leaving = text(cluster, "/status/leaving");
+    let states = [
+        (status["stale"] == true, "stale".to_owned()),
+        (!status["cordonedAt"].is_null(), "cordoned".to_owned()),
+        (!leaving.is_empty(), format!("leaving ({leaving})")),
+    ];
+    let told: Vec<_> = states
+        .into_iter()
+        .filter_map(|(is, state)| is.then_some(state))
+        .collect();
+    told.join(", ")
 }
 
 fn service(binding: &Value) -> String {

@@ -7,7 +7,7 @@
 //! spec: {targetGroupArn: "arn:…", service: web, port: "80"}
 //! ```
 //!
-//! `kind` is `Cluster`, `TargetGroup` or `Binding`; `metadata` names the resource as its REST path does; `spec` is the
+//! `kind` is `Account`, `Cluster`, `TargetGroup` or `Binding`; `metadata` names the resource as its REST path does; `spec` is the
 //! REST body's, whose fields the service checks. `metadata.version`, if given, must be what is stored. `status` and
 //! `metadata.createdAt` are what `elbow get -o yaml` writes beside it and are not read, so that its output can be
 //! applied again.
@@ -80,11 +80,12 @@ impl Manifest {
             ..
         } = metadata;
         let (kind, path) = match (kind.as_str(), cluster, namespace) {
+            ("Account", None, None) => (Kind::Accounts, vec!["accounts".to_owned(), name.clone()]),
             ("Cluster", None, None) => (Kind::Clusters, vec!["clusters".to_owned(), name.clone()]),
             ("TargetGroup", None, None) => {
                 (Kind::TargetGroups, vec!["target-groups".to_owned(), name.clone()])
             }
-            ("Cluster" | "TargetGroup", ..) => {
+            ("Account" | "Cluster" | "TargetGroup", ..) => {
                 return Err(format!(
                     "a {kind} has a metadata.name alone: leave cluster and namespace out"
                 ));
@@ -100,7 +101,7 @@ impl Manifest {
             }
             (other, ..) => {
                 return Err(format!(
-                    "`{other}` is no kind of {API_VERSION}: it has Cluster, TargetGroup and Binding"
+                    "`{other}` is no kind of {API_VERSION}: it has Account, Cluster, TargetGroup and Binding"
                 ));
             }
         };
@@ -194,10 +195,11 @@ fn one(value: Value) -> Result<Document, String> {
 /// A resource as REST answers it, as a manifest; what has no manifest form stays as it is.
 pub(crate) fn of(kind: Kind, resource: &Value) -> Value {
     let word = match kind {
+        Kind::Accounts => "Account",
         Kind::Clusters => "Cluster",
         Kind::TargetGroups => "TargetGroup",
         Kind::Bindings => "Binding",
-        Kind::Endpoints | Kind::Holds | Kind::Plans | Kind::Shards => return resource.clone(),
+        Kind::Endpoints | Kind::Fleet | Kind::Holds | Kind::Plans | Kind::Shards => return resource.clone(),
     };
     let mut metadata = Map::new();
     let mut manifest = Map::new();

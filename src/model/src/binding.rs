@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     BindingId, ClusterId, HoldId, TargetGroupArn,
+    account::AssumableRole,
     condition::Problem,
     fact::{ObjectName, Protocol},
     node::NodeSelector,
@@ -111,6 +112,12 @@ pub struct BindingSpec {
     /// Which nodes are targets of an instance group. `None`: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node_selector: Option<NodeSelector>,
+    /// It agrees to share the group with other bindings of its cluster (`multiClusterTargetGroup`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shared: bool,
+    /// The role that it names for a group of another account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<AssumableRole>,
     /// What of the text is ignored, a sentence each: told with the binding's condition.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     AccountId, ClusterId, Name, Region, Shard,
+    account::AssumableRole,
     ownership::Serve,
     parse::{Invalid, text_type},
 };
@@ -89,6 +90,12 @@ pub struct ClusterSpec {
     /// Which of its TargetGroupBindings Elbow serves.
     #[serde(default)]
     pub serve: Serve,
+    /// Whether its objects may bind target groups of its own account, region and VPC that nobody declared.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub bind_undeclared: bool,
+    /// The roles that its objects may name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub roles: Vec<AssumableRole>,
 }
 
 impl ClusterSpec {
@@ -103,6 +110,8 @@ pub struct Cluster {
     pub id: ClusterId,
     pub name: Name,
     pub spec: ClusterSpec,
+    /// Set aside by an operator: it adds nothing new, and its silence does not count for the fleet.
+    pub cordoned: bool,
     pub version: i64,
 }
 

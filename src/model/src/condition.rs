@@ -27,8 +27,14 @@ pub enum Reason {
     Invalid,
     /// No declared target group has this ARN or name.
     TargetGroupNotDeclared,
-    /// The declared target group does not admit this cluster.
+    /// The declared target group does not admit this cluster, or not this namespace of it.
     ClusterNotAdmitted,
+    /// Nobody declared the target group, and another namespace was there first.
+    NotGranted,
+    /// Another binding of the cluster has the target group, and they did not agree to share it.
+    TargetGroupNotShared,
+    /// The object names a role that was not registered for its cluster.
+    RoleNotAllowed,
     /// AWS knows no such target group.
     TargetGroupNotFound,
     /// The ARN's partition, account or region is not the cluster's.
@@ -62,7 +68,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 28] = [
         Self::Reconciled,
         Self::Progressing,
         Self::Held,
@@ -73,6 +79,9 @@ impl Reason {
         Self::Invalid,
         Self::TargetGroupNotDeclared,
         Self::ClusterNotAdmitted,
+        Self::NotGranted,
+        Self::TargetGroupNotShared,
+        Self::RoleNotAllowed,
         Self::TargetGroupNotFound,
         Self::WrongShard,
         Self::TargetGroupMismatch,

@@ -38,6 +38,8 @@ pub struct GroupSnapshot {
 #[derive(Clone, Debug)]
 pub struct BoundService {
     pub binding: Binding,
+    /// Since when there is such a binding: the earlier of two has the better right.
+    pub bound_since: Timestamp,
     pub cluster: Cluster,
     /// When the cluster's agent was last heard of.
     pub last_seen: Option<Timestamp>,

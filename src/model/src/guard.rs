@@ -21,6 +21,12 @@ pub struct Guards {
     pub not_ready_floor_percent: u8,
     /// A cluster without a sign of its agent for this long is silent: nothing unproven is removed for it.
     pub silent_after: SignedDuration,
+    /// More than this share of the clusters silent …
+    pub fleet_percent: u8,
+    /// … and at least so many of them …
+    pub fleet_least: u32,
+    /// … since moments that lie no farther apart than this: removals without proof freeze everywhere.
+    pub fleet_window: SignedDuration,
     /// How long an operator's release of a hold counts.
     pub release_ttl: SignedDuration,
     /// What AWS says about a group counts against our own write only if asked this much later: answers may be stale.
@@ -62,6 +68,9 @@ impl Default for Guards {
             confirmation_ttl: SignedDuration::from_secs(60),
             not_ready_floor_percent: 50,
             silent_after: SignedDuration::from_secs(30),
+            fleet_percent: 15,
+            fleet_least: 3,
+            fleet_window: SignedDuration::from_secs(60),
             release_ttl: SignedDuration::from_mins(10),
             consistency_grace: SignedDuration::from_secs(15),
             contest_window: SignedDuration::from_hours(1),

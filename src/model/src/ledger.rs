@@ -91,6 +91,8 @@ pub enum Ground {
     Released,
     /// The binding was deleted on purpose.
     BindingDeleted,
+    /// An endpoint of another cluster in the same VPC has the address now.
+    Reassigned,
     /// The pod's end is proven.
     Proven(Evidence),
     /// The node's end is proven.
@@ -102,7 +104,7 @@ impl Ground {
     pub fn is_positive(self) -> bool {
         matches!(
             self,
-            Self::Released | Self::BindingDeleted | Self::Proven(_) | Self::NodeEnded(_)
+            Self::Released | Self::BindingDeleted | Self::Reassigned | Self::Proven(_) | Self::NodeEnded(_)
         )
     }
 }

@@ -6,11 +6,13 @@
 //! This crate must not know Kubernetes client types, protobuf, SQL or AWS SDK types. The ring (see `src/README.md`)
 //! starts in `agent`, which turns watch events into the facts of [`fact`].
 
+pub mod account;
 pub mod arn;
 pub mod binding;
 pub mod cluster;
 pub mod condition;
 pub mod fact;
+pub mod fleet;
 pub mod group;
 pub mod guard;
 pub mod id;
@@ -21,6 +23,7 @@ pub mod observed;
 pub mod ownership;
 pub mod plan;
 pub mod sabotage;
+pub mod scope;
 pub mod shard;
 pub mod stream;
 pub mod target;
@@ -28,7 +31,7 @@ pub mod target_group;
 
 mod parse;
 
-pub use arn::TargetGroupArn;
+pub use arn::{RoleArn, TargetGroupArn};
 pub use id::{BindingId, ClusterId, HoldId, PlanId};
 pub use name::Name;
 pub use observed::Observed;

@@ -176,6 +176,10 @@ pub enum HoldReason {
     NotReadyFloor,
     /// The cluster's agent is silent.
     ClusterSilent,
+    /// Too many clusters fell silent at once.
+    FleetFreeze,
+    /// The cluster is cordoned.
+    ClusterCordoned,
     /// Too many bindings of the cluster were deleted at once.
     MassUnbinding,
     /// The cluster's mode is `add-only`.
@@ -207,6 +211,11 @@ impl HoldReason {
                 "endpoints that become ready, proof of a pod's end, or an operator's release"
             }
             Self::ClusterSilent => "the agent's return, or an operator's release",
+            Self::FleetFreeze => {
+                "the agents' return, cordoning the clusters that are gone, or an operator's release of the fleet or of \
+                 this hold"
+            }
+            Self::ClusterCordoned => "uncordoning the cluster",
             Self::MassUnbinding => "the bindings' return, or an operator's release",
             Self::ModeAddOnly => "setting the cluster's mode to `full`",
             Self::ModeObserve => "setting the cluster's mode to `add-only` or `full`",
@@ -235,6 +244,7 @@ impl HoldReason {
                 | Self::LastTarget
                 | Self::NotReadyFloor
                 | Self::ClusterSilent
+                | Self::FleetFreeze
                 | Self::MassUnbinding
                 | Self::Contested
         )

@@ -30,8 +30,44 @@ impl fmt::Display for IpAddressType {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TargetGroupSpec {
     pub arn: TargetGroupArn,
-    /// The clusters whose bindings may use it. Nobody else's may.
+    /// The clusters whose bindings may use it, from any namespace. Nobody else's may, but for `grants`.
     pub clusters: Vec<Name>,
+    /// Further leave, for single namespaces.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub grants: Vec<Grant>,
+}
+
+/// Leave for some namespaces of a cluster.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Grant {
+    pub cluster: Name,
+    pub namespaces: Vec<String>,
+}
+
+impl TargetGroupSpec {
+    /// Whether bindings of the cluster's namespace may use the group.
+    pub fn admits(&self, cluster: &Name, namespace: &str) -> bool {
+        let granted = |grant: &Grant| {
+            grant.cluster == *cluster && grant.namespaces.iter().any(|granted| granted == namespace)
+        };
+        self.clusters.contains(cluster) || self.grants.iter().any(granted)
+    }
+
+    /// Every cluster that may use the group, in part or in whole.
+    pub fn admitted_clusters(&self) -> impl Iterator<Item = &Name> {
+        self.clusters
+            .iter()
+            .chain(self.grants.iter().map(|grant| &grant.cluster))
+    }
+
+    /// Whether it is meant for more than one cluster.
+    pub fn is_shared(&self) -> bool {
+        let mut clusters = self.admitted_clusters();
+        clusters
+            .next()
+            .is_some_and(|first| clusters.any(|other| other != first))
+    }
 }
 
 /// A declared target group.

@@ -1,11 +1,14 @@
 //! Why a target of ours is not wanted: each binding that holds it gives its word, and the weakest word counts.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use jiff::Timestamp;
 use model::{
-    BindingId, TargetId,
-    cluster::Mode,
+    BindingId, ClusterId, TargetId,
+    cluster::{Mode, VpcId},
     fact::{Evidence, PodRef},
     group::BoundService,
     ledger::{Ground, LedgerTarget, NodeEnd},
@@ -15,13 +18,61 @@ use model::{
     sabotage,
 };
 
-use crate::wanted::{Statement, Wish};
+use uuid::Uuid;
+
+use crate::{
+    Input,
+    wanted::{self, Statement, Wish},
+};
 
 /// A binding with its wish.
 #[derive(Debug)]
 pub(crate) struct Holder<'a> {
     pub input: &'a BoundService,
     pub wish: Wish,
+    /// Addresses that bindings of other clusters in the same VPC have endpoints at, with their pods.
+    elsewhere: BTreeMap<IpAddr, BTreeSet<Uuid>>,
+}
+
+/// All bindings of the group with their wishes.
+pub(crate) fn holders(input: &Input) -> BTreeMap<BindingId, Holder<'_>> {
+    let mut holders: BTreeMap<_, _> = input
+        .bindings
+        .iter()
+        .map(|bound| {
+            let holder = Holder {
+                input: bound,
+                wish: wanted::wish(input, bound),
+                elsewhere: BTreeMap::new(),
+            };
+            (bound.binding.id, holder)
+        })
+        .collect();
+    let mut endpoints = Vec::new();
+    for holder in holders.values() {
+        endpoints.extend(holder.endpoints());
+    }
+    let several = endpoints
+        .iter()
+        .any(|endpoint| endpoint.cluster != endpoints[0].cluster);
+    for holder in holders.values_mut().filter(|_| several) {
+        let cluster = &holder.input.cluster;
+        for endpoint in &endpoints {
+            if endpoint.cluster != cluster.id && endpoint.vpc == cluster.spec.vpc_id {
+                let pods = holder.elsewhere.entry(endpoint.address).or_default();
+                pods.insert(endpoint.pod);
+            }
+        }
+    }
+    holders
+}
+
+/// Who has an address, as a cluster says.
+struct Holding {
+    cluster: ClusterId,
+    vpc: VpcId,
+    address: IpAddr,
+    pod: Uuid,
 }
 
 /// The node that an instance has, or had.
@@ -84,6 +135,34 @@ impl Holder<'_> {
             .filter(|reason| *reason != HoldReason::ModeAddOnly)
     }
 
+    /// The endpoints that live, each with the pod that its cluster names.
+    fn endpoints(&self) -> impl Iterator<Item = Holding> {
+        let cluster = &self.input.cluster;
+        let stated = self
+            .statement()
+            .into_iter()
+            .flat_map(|statement| statement.wanted.iter().chain(&statement.not_ready));
+        stated.filter_map(move |(key, pod)| match key.id {
+            TargetId::Ip(address) => Some(Holding {
+                cluster: cluster.id,
+                vpc: cluster.spec.vpc_id.clone(),
+                address,
+                pod: uid(pod.as_ref())?,
+            }),
+            TargetId::Named(_) => None,
+        })
+    }
+
+    /// Whether a pod of another cluster has the target's address now: an address is one interface's at a time.
+    fn is_reassigned(&self, row: &LedgerTarget) -> bool {
+        let (TargetId::Ip(address), Some(ours)) = (&row.key().id, uid(row.pod.as_ref())) else {
+            return false;
+        };
+        self.elsewhere
+            .get(address)
+            .is_some_and(|pods| !pods.contains(&ours))
+    }
+
     pub(crate) fn statement(&self) -> Option<&Statement> {
         match &self.wish {
             Wish::Stated(statement) => Some(statement),
@@ -118,6 +197,8 @@ impl Holder<'_> {
         let evidence = self.evidence(statement, row);
         Word::LetsGo(if evidence.is_positive() {
             Ground::Proven(evidence)
+        } else if self.is_reassigned(row) {
+            Ground::Reassigned
         } else {
             Ground::Unproven(evidence)
         })
@@ -212,7 +293,7 @@ impl Holder<'_> {
     }
 }
 
-fn uid(pod: Option<&PodRef>) -> Option<uuid::Uuid> {
+fn uid(pod: Option<&PodRef>) -> Option<Uuid> {
     pod.map(|pod| pod.uid)
 }
 

@@ -60,6 +60,12 @@ pub(crate) fn demands(
                 }
                 continue;
             }
+            // What is there already is nothing new: a cordoned cluster keeps it, and keeps others from removing it.
+            let there = |row: &LedgerTarget| row.key() == key && row.may_be_registered();
+            if holder.input.cluster.cordoned && !input.ledger.iter().any(there) {
+                holds.addition(HoldReason::ClusterCordoned, key, &[holder.id()]);
+                continue;
+            }
             let demand = demands.entry(key.clone()).or_default();
             demand.bindings.insert(holder.id());
             demand.pods.push(pod.clone());

@@ -131,6 +131,7 @@ impl Guard<'_> {
         let decided = matches!(row.state, LedgerState::Deregistering | LedgerState::Deregistered);
         if decided
             && !self.is_silent(row)
+            && !self.is_frozen()
             && let Some(removal) = self.last_removal(row.key())
         {
             return Some(removal.ground);
@@ -204,6 +205,9 @@ impl Guard<'_> {
         if self.is_silent(row) && !sabotage::is_on("S1") {
             return Some((HoldReason::ClusterSilent, None));
         }
+        if self.is_frozen() {
+            return Some((HoldReason::FleetFreeze, None));
+        }
         for seen in self.holders_of(row).filter_map(|holder| holder.input.last_seen) {
             alarm.set(later(
                 later(seen, guards.silent_after),
@@ -239,6 +243,10 @@ impl Guard<'_> {
     fn unsure<'b>(&'b self, row: &'b LedgerTarget) -> impl Iterator<Item = &'b Holder<'b>> {
         self.holders_of(row)
             .filter(move |holder| !matches!(holder.word(row), Word::LetsGo(ground) if ground.is_positive()))
+    }
+
+    fn is_frozen(&self) -> bool {
+        self.input.frozen && !sabotage::is_on("S2")
     }
 
     fn is_silent(&self, row: &LedgerTarget) -> bool {

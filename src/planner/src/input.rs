@@ -13,6 +13,8 @@ use model::{
     target_group::{TargetGroup, TargetGroupFacts},
 };
 
+use crate::admission;
+
 /// All that is known about one target group at one moment.
 #[derive(Clone, Debug)]
 pub struct Input {
@@ -38,6 +40,17 @@ pub struct Input {
     pub drifts: Vec<Timestamp>,
     /// What AWS last refused about this group, if it was the last thing it said.
     pub failure: Option<Problem>,
+    /// Many clusters fell silent at once: nothing goes without proof ([`crate::is_frozen`]).
+    pub frozen: bool,
+}
+
+/// What a plan depends on beside its group.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Circumstances {
+    /// Until then a call of the writer before us may still arrive in AWS. Who only shows a plan has none.
+    pub fenced_until: Option<Timestamp>,
+    /// Whether the fleet is frozen.
+    pub frozen: bool,
 }
 
 /// What AWS last said about the group.
@@ -50,17 +63,8 @@ pub struct Seen {
 }
 
 impl Input {
-    /// Whether there may be something to do: a binding that is planned, or a target that is ours.
-    pub fn is_of_interest(&self) -> bool {
-        !self.ledger.is_empty()
-            || self
-                .bindings
-                .iter()
-                .any(|bound| bound.binding.standing.is_planned())
-    }
-
-    /// What is stored, with what AWS said. `fenced_until` is the writer's; who only shows a plan has none.
-    pub fn new(stored: GroupSnapshot, seen: Seen, guards: Guards, fenced_until: Option<Timestamp>) -> Self {
+    /// What is stored, with what AWS said.
+    pub fn new(stored: GroupSnapshot, seen: Seen, guards: Guards, circumstances: Circumstances) -> Self {
         let GroupSnapshot {
             now,
             arn,
@@ -77,6 +81,7 @@ impl Input {
             targets,
             failure,
         } = seen;
+        let Circumstances { fenced_until, frozen } = circumstances;
         Self {
             now,
             guards,
@@ -92,6 +97,16 @@ impl Input {
             released,
             drifts,
             failure,
+            frozen,
         }
+    }
+
+    /// Whether anything of ours is or may come to be in the group. AWS is not asked about a group that nobody may use.
+    pub fn is_of_interest(&self) -> bool {
+        !self.ledger.is_empty()
+            || self
+                .bindings
+                .iter()
+                .any(|bound| bound.binding.standing.is_planned() && admission::admitted(self, bound).is_ok())
     }
 }

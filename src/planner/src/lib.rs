@@ -9,8 +9,10 @@
 
 mod absence;
 mod addition;
+mod admission;
 mod budget;
 mod contest;
+mod fleet;
 mod guard;
 mod holds;
 mod input;
@@ -22,16 +24,16 @@ mod wanted;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use input::{Input, Seen};
+pub use fleet::is_frozen;
+pub use input::{Circumstances, Input, Seen};
 use model::{
-    BindingId, Observed, TargetKey,
+    Observed, TargetKey,
     ledger::{Ground, LedgerTarget},
     plan::{HoldReason, Observe, Plan, Step, Subtraction},
     sabotage,
 };
 
 use crate::{
-    absence::Holder,
     addition::Demand,
     contest::Contest,
     guard::{Guard, Passed},
@@ -41,19 +43,7 @@ use crate::{
 
 /// Decides what is to happen to one target group.
 pub fn plan(input: &Input) -> Plan {
-    let holders: BTreeMap<BindingId, Holder<'_>> = input
-        .bindings
-        .iter()
-        .map(|bound| {
-            (
-                bound.binding.id,
-                Holder {
-                    input: bound,
-                    wish: wanted::wish(input, bound),
-                },
-            )
-        })
-        .collect();
+    let holders = absence::holders(input);
     let sight = Sight::of(input);
     let mut holds = Holds::default();
     let mut alarm = Alarm::new(input.now);
@@ -89,10 +79,9 @@ pub fn plan(input: &Input) -> Plan {
         }
     }
 
-    let any_of_ours = input.is_of_interest();
     let unseen = input.targets.present().is_none() && !group_gone;
     let fence_passed = input.fenced_until.is_some_and(|until| input.now >= until);
-    let first = any_of_ours && (unseen || unseen_since_fence && fence_passed);
+    let first = input.is_of_interest() && (unseen || unseen_since_fence && fence_passed);
     let removed: BTreeSet<_> = removals.keys().cloned().collect();
     let marks = ledger::marks(input, &holders, &demands, &removed, &review.forget);
     let observe = if first {

@@ -328,6 +328,17 @@ impl<'a> Account<'a> {
                 format!("{}; waiting for AWS to list the targets", progress()),
             ));
         }
+        let reasons = || {
+            let reasons = self.holds.iter();
+            reasons
+                .map(|reason| format!("{reason} is lifted by {}", reason.release()))
+                .collect::<Vec<_>>()
+                .join("; ")
+        };
+        if self.kept_out > 0 && self.kept_out == missing && self.leaving == 0 {
+            let message = format!("{}; {} left out: {}", progress(), targets(missing), reasons());
+            return Some(say(Truth::False, Reason::Held, message));
+        }
         if missing > 0 || self.leaving > 0 {
             let leaving = if self.leaving > 0 {
                 format!(", {} to remove", self.leaving)
@@ -345,18 +356,8 @@ impl<'a> Account<'a> {
                 format!("{}{leaving}", progress()),
             ));
         }
-        let reasons: Vec<_> = self
-            .holds
-            .iter()
-            .map(|reason| format!("{reason} is lifted by {}", reason.release()))
-            .collect();
         (self.held > 0).then(|| {
-            let message = format!(
-                "{}; {} kept: {}",
-                progress(),
-                targets(self.held),
-                reasons.join("; ")
-            );
+            let message = format!("{}; {} kept: {}", progress(), targets(self.held), reasons());
             let status = if deleted { Truth::False } else { Truth::True };
             say(status, Reason::Held, message)
         })

@@ -13,7 +13,7 @@ use model::{
     target_group::{IpAddressType, TargetGroupFacts},
 };
 
-use crate::{Input, instance};
+use crate::{Input, admission, instance};
 
 /// What a binding says about targets.
 #[derive(Clone, Debug)]
@@ -63,11 +63,13 @@ pub(crate) fn wish(group: &Input, input: &BoundService) -> Wish {
     let Some(spec) = &binding.spec else {
         return Wish::Unknown(Problem::new(Reason::Invalid, "the binding has no valid text yet"));
     };
-    let facts = match admitted(group, input).and_then(|()| described(group)) {
+    let facts = match admission::admitted(group, input).and_then(|()| described(group)) {
         Ok(facts) => facts,
         Err(problem) => return Wish::Unknown(problem),
     };
-    if let Err(problem) = matches(spec, input, facts) {
+    if let Err(problem) =
+        admission::in_own_vpc(group, input, facts).and_then(|()| matches(spec, input, facts))
+    {
         return Wish::Unknown(problem);
     }
     let awaiting = |what: &str| {
@@ -173,36 +175,6 @@ impl Statement {
         not_ready.retain(|key, pod| !wanted.contains_key(key) && !ends(key, pod));
         terminating.retain(|key, _| !wanted.contains_key(key) && !not_ready.contains_key(key));
     }
-}
-
-/// Whether the group is declared and admits the binding's cluster.
-fn admitted(group: &Input, input: &BoundService) -> Result<(), Problem> {
-    let field = "spec.targetGroupARN";
-    let cluster = &input.cluster;
-    if *group.arn.shard() != cluster.spec.shard() {
-        let message = format!(
-            "the target group is in {} and cluster `{}` is in {}: bind a target group of the cluster's own account and region",
-            group.arn.shard(),
-            cluster.name,
-            cluster.spec.shard(),
-        );
-        return Err(Problem::at(Reason::WrongShard, field, message));
-    }
-    let Some(declared) = &group.declared else {
-        let message = format!(
-            "no declared target group has the ARN {}: declare it with PUT /v1/target-groups/NAME",
-            group.arn
-        );
-        return Err(Problem::at(Reason::TargetGroupNotDeclared, field, message));
-    };
-    if declared.spec.clusters.contains(&cluster.name) {
-        return Ok(());
-    }
-    let message = format!(
-        "target group `{}` does not admit cluster `{}`: add the cluster to spec.clusters of the target group",
-        declared.name, cluster.name,
-    );
-    Err(Problem::at(Reason::ClusterNotAdmitted, field, message))
 }
 
 /// What AWS says about the group.

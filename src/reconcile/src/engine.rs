@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     DatabaseClock, Metrics, Settings,
+    fleet::Fleet,
     pass::Context,
     shard::{self, Chain, Signal},
 };
@@ -39,6 +40,7 @@ struct Inner {
     workers: Mutex<HashMap<Shard, Worker>>,
     /// Something about shards changed: look at the leases now.
     hurry: Notify,
+    fleet: Fleet,
 }
 
 struct Worker {
@@ -72,6 +74,7 @@ impl Engine {
             metrics,
             workers: Mutex::default(),
             hurry: Notify::new(),
+            fleet: Fleet::new(),
         };
         Self {
             inner: Arc::new(inner),
@@ -86,6 +89,17 @@ impl Engine {
             "leases",
             async move { engine.lease(&leasing).await },
         );
+        let (engine, stop) = (self.clone(), tasks.soft());
+        tasks.spawn(Kind::Critical, "fleet", async move {
+            let Inner {
+                store,
+                settings,
+                fleet,
+                ..
+            } = &*engine.inner;
+            let watching = fleet.run(store, &settings.guards, || engine.wake(Wake::All));
+            stop.run_until_cancelled(watching).await;
+        });
         let (engine, stop) = (self.clone(), tasks.soft());
         tasks.spawn(Kind::Critical, "wakes", async move {
             stop.run_until_cancelled(engine.listen(wakes)).await;
@@ -145,6 +159,13 @@ impl Engine {
                 return;
             }
         }
+        let entered = match self.inner.store.account_roles().await {
+            Ok(roles) => self.inner.aws.enter_by(roles),
+            Err(error) => {
+                tracing::warn!(error = %Chain(&error), "the roles of accounts could not be read");
+                Vec::new()
+            }
+        };
         let mut workers = self.workers();
         let held: Vec<&Shard> = leases.iter().map(|lease| &lease.shard).collect();
         workers.retain(|shard, worker| {
@@ -154,6 +175,13 @@ impl Engine {
             }
             kept
         });
+        // They begin again, with other credentials, at the renewal after their end.
+        for (_, worker) in workers
+            .iter()
+            .filter(|(shard, _)| entered.contains(&shard.account))
+        {
+            worker.stop.cancel();
+        }
         for lease in leases {
             self.inner.database.set(lease.now);
             let left = Duration::try_from(lease.deadline.duration_since(lease.now)).unwrap_or_default();
@@ -214,6 +242,7 @@ impl Engine {
             fence: lease.fence(),
             deadline: receiver,
             fenced_until: lease.former_deadline.map(|former| former + timeout),
+            fleet: self.inner.fleet.watch(),
         };
         tracing::info!(shard = %lease.shard, epoch = lease.epoch, "holding the shard");
         let run = shard::run(

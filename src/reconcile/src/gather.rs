@@ -1,8 +1,7 @@
 //! From what is stored and remembered to what a plan is made from.
 
-use jiff::Timestamp;
 use model::{TargetGroupArn, guard::Guards};
-use planner::Input;
+use planner::{Circumstances, Input};
 use store::Store;
 
 use crate::memory::Memory;
@@ -13,7 +12,7 @@ pub(crate) async fn gather(
     arn: &TargetGroupArn,
     memory: &Memory,
     guards: &Guards,
-    fenced_until: Option<Timestamp>,
+    circumstances: Circumstances,
 ) -> store::Result<Input> {
     // Twice the window: a removal at its very start counts those before it.
     let stored = store.group(arn, guards.window * 2).await?;
@@ -21,6 +20,6 @@ pub(crate) async fn gather(
         stored,
         memory.seen.clone(),
         guards.clone(),
-        fenced_until,
+        circumstances,
     ))
 }

@@ -15,6 +15,7 @@
 mod apply;
 mod clock;
 mod engine;
+mod fleet;
 mod gather;
 mod memory;
 mod metrics;

@@ -9,11 +9,11 @@ use model::{
     binding::Lifecycle,
     plan::{Observe, Plan, Step},
 };
-use planner::Input;
+use planner::{Circumstances, Input};
 use store::{Fence, Store};
 use tokio::{sync::watch, time::Instant};
 
-use crate::{Settings, apply, gather::gather, memory::Memory};
+use crate::{Settings, apply, fleet::Watch, gather::gather, memory::Memory};
 
 /// What every pass of a shard works with.
 pub(crate) struct Context {
@@ -25,6 +25,7 @@ pub(crate) struct Context {
     pub(crate) deadline: watch::Receiver<Instant>,
     /// Until then a call of the writer before us may still arrive in AWS.
     pub(crate) fenced_until: Option<Timestamp>,
+    pub(crate) fleet: Watch,
 }
 
 /// Why a pass ended early. The next activation is the retry.
@@ -99,7 +100,11 @@ impl Context {
     }
 
     async fn gather(&self, arn: &TargetGroupArn, memory: &Memory) -> Result<Input, Error> {
-        Ok(gather(&self.store, arn, memory, &self.settings.guards, self.fenced_until).await?)
+        let circumstances = Circumstances {
+            fenced_until: self.fenced_until,
+            frozen: self.fleet.is_frozen(),
+        };
+        Ok(gather(&self.store, arn, memory, &self.settings.guards, circumstances).await?)
     }
 
     /// What a former writer saw is better than nothing: a successor registers at once.

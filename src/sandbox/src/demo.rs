@@ -131,6 +131,24 @@ impl Sandbox {
             .await
     }
 
+    /// Starts a second cluster in the same VPC, which the tutorial's target group admits, and its agent.
+    pub async fn second_cluster(&self, name: &str) -> Result<(ControlPlane, Process)> {
+        let range = ipnet::Ipv4Net::new(Ipv4Addr::new(192, 168, 64, 0), 18).expect("18 is a prefix length");
+        let nodes = Node::spread(name, 2, range, &fixture::ZONES);
+        let plane = ControlPlane::start(Options::full(name, nodes).progress(self.progress.clone())).await?;
+        elbow::install(&plane)?;
+        let token = self.server.register_cluster(name, "full").await?;
+        self.server
+            .declare_target_group("test-tg-ip", &self.tutorial.target_group, &[CLUSTER, name])
+            .await?;
+        let instance = format!("agent-of-{name}");
+        let agent = self
+            .installation
+            .agent(name, &instance, &token, &plane, &[&self.server], &[])
+            .await?;
+        Ok((plane, agent))
+    }
+
     /// The AWS that Elbow talks to.
     pub fn aws(&self) -> &Handle {
         self.aws.handle()

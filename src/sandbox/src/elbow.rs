@@ -257,6 +257,7 @@ impl Server {
             "vpcId": crate::fixture::VPC,
             "mode": mode,
             "serve": "all",
+            "bindUndeclared": true,
         }});
         let answer = self
             .call(reqwest::Method::PUT, &format!("/v1/clusters/{name}"), Some(&spec))

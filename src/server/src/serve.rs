@@ -76,7 +76,7 @@ pub(crate) async fn serve(options: ServeOptions) -> anyhow::Result<()> {
             )
         })?;
         control
-            .register_token("admin token file", ApiRole::Admin, &token)
+            .register_token("admin token file", ApiRole::Admin, None, &token)
             .await?;
     }
 

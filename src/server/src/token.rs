@@ -1,5 +1,6 @@
 use clap::{Args, ValueEnum};
 use control::{ApiRole, Control, Settings};
+use model::scope::{Place, Scope};
 use runtime::telemetry::Registry;
 
 use crate::options::Database;
@@ -11,6 +12,9 @@ pub(crate) struct CreateToken {
     /// What its owner may do.
     #[arg(long, value_enum)]
     role: Role,
+    /// What it is for: `CLUSTER` or `CLUSTER/NAMESPACE`, once or several times; without it, everything.
+    #[arg(long = "scope", value_name = "PLACE")]
+    scope: Vec<Place>,
     /// Who owns it; the audit log says this name.
     #[arg(long)]
     name: String,
@@ -18,7 +22,11 @@ pub(crate) struct CreateToken {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Role {
+    /// Everything.
     Admin,
+    /// Reading, and declaring bindings.
+    Editor,
+    /// Reading.
     Viewer,
 }
 
@@ -26,6 +34,7 @@ impl From<Role> for ApiRole {
     fn from(role: Role) -> Self {
         match role {
             Role::Admin => Self::Admin,
+            Role::Editor => Self::Editor,
             Role::Viewer => Self::Viewer,
         }
     }
@@ -33,11 +42,17 @@ impl From<Role> for ApiRole {
 
 /// Prints the token alone on standard output, for scripts.
 pub(crate) async fn create(options: CreateToken) -> anyhow::Result<()> {
-    let CreateToken { database, role, name } = options;
+    let CreateToken {
+        database,
+        role,
+        scope,
+        name,
+    } = options;
+    let scope = (!scope.is_empty()).then_some(Scope(scope));
     let store = crate::connect(&database, &mut Registry::default()).await?;
     crate::require_schema(&store).await?;
     let token = Control::new(store, Settings::default())
-        .create_token(&name, role.into())
+        .create_token(&name, role.into(), scope)
         .await?;
     println!("{}", token.expose());
     Ok(())

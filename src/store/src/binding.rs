@@ -8,6 +8,7 @@ use model::{
     condition::{BindingStatus, Problem},
     fact::{ObjectName, ObjectVersion},
     ownership::Marks,
+    scope::Scope,
 };
 use serde_json::Value;
 use sqlx::PgConnection;
@@ -49,6 +50,8 @@ pub struct BindingFilter {
     pub origin: Option<Origin>,
     /// Only those with a problem in their text.
     pub in_error: bool,
+    /// Only those in these places.
+    pub scope: Option<Scope>,
 }
 
 /// The columns that make a [`Binding`].
@@ -205,7 +208,9 @@ impl Store {
             target_group,
             origin,
             in_error,
+            scope,
         } = filter;
+        let (clusters, namespaces) = row::places(scope.as_ref()).unzip();
         let query = sqlx::query_as!(
             BindingRow,
             r#"
@@ -222,6 +227,10 @@ impl Store {
                 and ($5::text is null or b.origin = $5)
                 and (not $6 or b.problem is not null)
                 and ($7::uuid is null or b.id > $7)
+                and ($9::text[] is null or exists (
+                    select from unnest($9::text[], $10::text[]) as place (cluster, namespace)
+                    where place.cluster = c.name and (place.namespace is null or place.namespace = b.namespace)
+                ))
             order by b.id limit $8
             "#,
             cluster.map(|cluster| cluster.0),
@@ -232,6 +241,8 @@ impl Store {
             *in_error,
             after.map(|id| id.0),
             row::limit(limit),
+            clusters.as_deref(),
+            namespaces.as_deref() as Option<&[Option<String>]>,
         );
         self.read(Op::Query, query.fetch_all(&self.pool))
             .await?

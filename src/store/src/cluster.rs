@@ -8,6 +8,7 @@ use model::{
     ClusterId, Name, Shard,
     cluster::{Cluster, ClusterSpec, Leaving},
     ownership::Surroundings,
+    scope::Scope,
 };
 use serde_json::{Value, json};
 use sqlx::PgConnection;
@@ -41,6 +42,7 @@ pub struct ClusterState {
     pub leaving: Option<Leaving>,
     /// What the agent sees of the AWS Load Balancer Controller beside the objects.
     pub surroundings: Surroundings,
+    pub cordoned_at: Option<Timestamp>,
     pub created_at: Timestamp,
     /// The database's clock when this was read.
     pub now: Timestamp,
@@ -59,6 +61,7 @@ struct ClusterRow {
     unsynced: Value,
     leaving: Option<String>,
     surroundings: Option<Value>,
+    cordoned_at: Option<SqlTimestamp>,
     created_at: SqlTimestamp,
     now: SqlTimestamp,
 }
@@ -73,6 +76,7 @@ impl TryFrom<ClusterRow> for ClusterState {
                 id: ClusterId(row.id),
                 name: at.text("name", &row.name)?,
                 spec: at.json("spec", row.spec)?,
+                cordoned: row.cordoned_at.is_some(),
                 version: row.version,
             },
             epoch: at.number("epoch", row.epoch)?,
@@ -90,6 +94,7 @@ impl TryFrom<ClusterRow> for ClusterState {
                 .map(|surroundings| at.json("surroundings", surroundings))
                 .transpose()?
                 .unwrap_or_default(),
+            cordoned_at: row.cordoned_at.map(SqlTimestamp::to_jiff),
             created_at: row.created_at.to_jiff(),
             now: row.now.to_jiff(),
         })
@@ -159,7 +164,8 @@ impl Store {
             r#"
             select id, name, spec || jsonb_build_object('serve', serve) as "spec!", version, epoch, agent_instance, cluster_uid,
                 seen_at as "seen_at: SqlTimestamp", sources_synced_at as "sources_synced_at: SqlTimestamp", unsynced, leaving,
-                surroundings, created_at as "created_at: SqlTimestamp", clock_timestamp() as "now!: SqlTimestamp"
+                cordoned_at as "cordoned_at: SqlTimestamp", surroundings, created_at as "created_at: SqlTimestamp",
+                clock_timestamp() as "now!: SqlTimestamp"
             from clusters where name = $1
             "#,
             name.as_str(),
@@ -176,7 +182,8 @@ impl Store {
             r#"
             select id, name, spec || jsonb_build_object('serve', serve) as "spec!", version, epoch, agent_instance, cluster_uid,
                 seen_at as "seen_at: SqlTimestamp", sources_synced_at as "sources_synced_at: SqlTimestamp", unsynced, leaving,
-                surroundings, created_at as "created_at: SqlTimestamp", clock_timestamp() as "now!: SqlTimestamp"
+                cordoned_at as "cordoned_at: SqlTimestamp", surroundings, created_at as "created_at: SqlTimestamp",
+                clock_timestamp() as "now!: SqlTimestamp"
             from clusters where id = $1
             "#,
             id.0,
@@ -187,25 +194,62 @@ impl Store {
             .transpose()
     }
 
-    /// By name; `after` = the last name of the page before.
-    pub async fn clusters(&self, after: Option<&Name>, limit: u32) -> Result<Vec<ClusterState>> {
+    /// Those of which anything is in `scope`, by name; `after` = the last name of the page before.
+    pub async fn clusters(
+        &self,
+        scope: Option<&Scope>,
+        after: Option<&Name>,
+        limit: u32,
+    ) -> Result<Vec<ClusterState>> {
+        let within = row::places(scope).map(|(clusters, _)| clusters);
         let query = sqlx::query_as!(
             ClusterRow,
             r#"
             select id, name, spec || jsonb_build_object('serve', serve) as "spec!", version, epoch, agent_instance, cluster_uid,
                 seen_at as "seen_at: SqlTimestamp", sources_synced_at as "sources_synced_at: SqlTimestamp", unsynced, leaving,
-                surroundings, created_at as "created_at: SqlTimestamp", clock_timestamp() as "now!: SqlTimestamp"
-            from clusters where $1::text is null or name > $1
+                cordoned_at as "cordoned_at: SqlTimestamp", surroundings, created_at as "created_at: SqlTimestamp",
+                clock_timestamp() as "now!: SqlTimestamp"
+            from clusters
+            where ($1::text is null or name > $1) and ($3::text[] is null or name = any($3))
             order by name limit $2
             "#,
             after.map(Name::as_str),
             row::limit(limit),
+            within.as_deref(),
         );
         self.read(Op::Query, query.fetch_all(&self.pool))
             .await?
             .into_iter()
             .map(TryInto::try_into)
             .collect()
+    }
+
+    /// Sets a cluster aside, or takes it back. `false`: it was so already.
+    pub async fn cordon_cluster(&self, actor: &str, name: &Name, cordon: bool) -> Result<bool> {
+        transaction!(self, Op::Declare, |tx| {
+            let Some(cluster) = for_update(tx, name).await? else {
+                return Err(Error::not_found("cluster", name));
+            };
+            if cluster.cordoned == cordon {
+                return Ok(false);
+            }
+            sqlx::query!(
+                "update clusters set cordoned_at = case when $2 then now() end where id = $1",
+                cluster.id.0,
+                cordon,
+            )
+            .execute(&mut *tx)
+            .await?;
+            let action = if cordon {
+                "cluster.cordon"
+            } else {
+                "cluster.uncordon"
+            };
+            audit::append(tx, actor, action, name.as_str(), None, None).await?;
+            wake::groups_of_cluster(tx, cluster.id).await?;
+            Ok(true)
+        })
+        .await
     }
 
     /// Takes a cluster away: at once if it has nothing left, else with the last of its bindings, whose targets become
@@ -323,8 +367,8 @@ pub(crate) async fn forget_left(connection: &mut PgConnection, cluster: ClusterI
 async fn for_update(connection: &mut PgConnection, name: &Name) -> Result<Option<Cluster>> {
     let row = sqlx::query!(
         r#"
-        select id, spec || jsonb_build_object('serve', serve) as "spec!", version from clusters
-        where name = $1 for update
+        select id, spec || jsonb_build_object('serve', serve) as "spec!", cordoned_at is not null as "cordoned!", version
+        from clusters where name = $1 for update
         "#,
         name.as_str()
     )
@@ -336,6 +380,7 @@ async fn for_update(connection: &mut PgConnection, name: &Name) -> Result<Option
             id: ClusterId(row.id),
             name: name.clone(),
             spec,
+            cordoned: row.cordoned,
             version: row.version,
         })
     })
@@ -363,6 +408,7 @@ async fn insert(
         id: ClusterId(row.id),
         name: name.clone(),
         spec: spec.clone(),
+        cordoned: false,
         version: row.version,
     })
 }

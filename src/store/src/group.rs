@@ -38,7 +38,8 @@ impl Store {
             r#"
             with bound as (
                 select b.*, c.name as cluster_name,
-                    c.spec || jsonb_build_object('serve', c.serve) as cluster_spec, c.version as cluster_version, c.seen_at
+                    c.spec || jsonb_build_object('serve', c.serve) as cluster_spec, c.version as cluster_version,
+                    c.cordoned_at is not null as cordoned, c.seen_at
                 from bindings b join clusters c on c.id = b.cluster_id
                 where b.target_group_arn = $1
             ), wanted as (
@@ -59,7 +60,8 @@ impl Store {
                     'generation', generation, 'spec', spec, 'problem', problem, 'deleted_at', deleted_at,
                     'hold_id', hold_id, 'relinquished', relinquished, 'version', version, 'standing', standing,
                     'service', service, 'cluster_name', cluster_name, 'cluster_spec', cluster_spec,
-                    'cluster_version', cluster_version, 'seen_at', seen_at
+                    'cluster_version', cluster_version, 'cordoned', cordoned, 'seen_at', seen_at,
+                    'created_at', created_at
                 ) order by id) from bound) as bindings,
                 -- Only a group of instances pays for all nodes of its clusters.
                 (select json_agg(json_build_object(
@@ -282,6 +284,8 @@ struct BoundRow {
     cluster_name: String,
     cluster_spec: Value,
     cluster_version: i64,
+    cordoned: bool,
+    created_at: Timestamp,
     seen_at: Option<Timestamp>,
 }
 
@@ -299,6 +303,7 @@ impl BoundRow {
             id: ClusterId(self.cluster_id),
             name: at.text("name", &self.cluster_name)?,
             spec: at.json("spec", self.cluster_spec)?,
+            cordoned: self.cordoned,
             version: self.cluster_version,
         };
         let key = (
@@ -324,6 +329,7 @@ impl BoundRow {
         };
         Ok(BoundService {
             binding: binding.try_into()?,
+            bound_since: self.created_at,
             cluster,
             last_seen: self.seen_at,
             facts: facts.get(&key).cloned().unwrap_or_default(),

@@ -15,6 +15,7 @@
 //! This crate must not know AWS clients, protobuf, HTTP, or how plans are made. In the ring it is step 3 (ingest) with
 //! step 4 (wake) in the same transaction; `reconcile` goes on with [`Store::group`].
 
+mod account;
 mod audit;
 mod binding;
 mod cluster;
@@ -22,6 +23,7 @@ mod counts;
 mod database;
 mod declared;
 mod error;
+mod fleet;
 mod group;
 mod hold;
 mod identity;

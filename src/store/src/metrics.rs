@@ -32,6 +32,7 @@ pub enum Op {
     Outgoing,
     RequestRelists,
     Lease,
+    Fleet,
     Gather,
     Groups,
     Intend,

@@ -2,6 +2,7 @@
 
 use std::{fmt::Display, str::FromStr};
 
+use model::scope::Scope;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
@@ -65,6 +66,15 @@ pub(crate) fn to_word(value: &impl Serialize) -> String {
 /// An epoch or resourceVersion as Postgres holds it. Neither comes near 2^63: one counts milliseconds, the other writes.
 pub(crate) fn to_bigint(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// A scope as two arrays of one length: clusters, and for each one namespace or all (null). `None`: everything.
+pub(crate) fn places(scope: Option<&Scope>) -> Option<(Vec<String>, Vec<Option<String>>)> {
+    let places = scope?.0.iter().map(|place| {
+        let namespace = place.namespace.as_ref().map(ToString::to_string);
+        (place.cluster.to_string(), namespace)
+    });
+    Some(places.unzip())
 }
 
 /// How many rows, as an integer of Postgres.

@@ -2,6 +2,7 @@
 
 use model::{
     Name, Shard, TargetGroupArn,
+    scope::Scope,
     target_group::{TargetGroup, TargetGroupSpec},
 };
 use serde_json::Value;
@@ -121,16 +122,32 @@ impl Store {
             .collect()
     }
 
-    /// By name; `after` = the last name of the page before.
-    pub async fn target_groups(&self, after: Option<&Name>, limit: u32) -> Result<Vec<TargetGroup>> {
+    /// Those that somebody in `scope` may use, by name; `after` = the last name of the page before.
+    pub async fn target_groups(
+        &self,
+        scope: Option<&Scope>,
+        after: Option<&Name>,
+        limit: u32,
+    ) -> Result<Vec<TargetGroup>> {
+        let (clusters, namespaces) = row::places(scope).unzip();
         let query = sqlx::query_as!(
             TargetGroupRow,
             r#"
-            select name, spec, version from target_groups where $1::text is null or name > $1
+            select name, spec, version from target_groups
+            where ($1::text is null or name > $1) and ($3::text[] is null or exists (
+                select from unnest($3::text[], $4::text[]) as place (cluster, namespace)
+                where spec -> 'clusters' ? place.cluster or exists (
+                    select from jsonb_to_recordset(spec -> 'grants') as granted (cluster text, namespaces jsonb)
+                    where granted.cluster = place.cluster
+                        and (place.namespace is null or granted.namespaces ? place.namespace)
+                )
+            ))
             order by name limit $2
             "#,
             after.map(Name::as_str),
             row::limit(limit),
+            clusters.as_deref(),
+            namespaces.as_deref() as Option<&[Option<String>]>,
         );
         self.read(Op::Query, query.fetch_all(&self.pool))
             .await?

@@ -35,6 +35,9 @@ pub enum Wake {
 impl Wake {
     /// A payload of another version of the program wakes everything: too much is cheap, too little is not.
     fn parse(payload: &str) -> Self {
+        if payload == "a" {
+            return Self::All;
+        }
         let parsed = match payload.split_once(' ') {
             Some(("g", arn)) => arn.parse().ok().map(Self::Group),
             Some(("c", id)) => id.parse().ok().map(Self::Cluster),
@@ -162,6 +165,11 @@ pub(crate) async fn cluster(connection: &mut PgConnection, id: ClusterId) -> Res
 
 pub(crate) async fn shard(connection: &mut PgConnection, shard: &str) -> Result<()> {
     notify(connection, &[format!("s {shard}")]).await
+}
+
+/// Everybody looks at everything.
+pub(crate) async fn everything(connection: &mut PgConnection) -> Result<()> {
+    notify(connection, &["a".to_owned()]).await
 }
 
 /// Target groups by their ARN as stored.

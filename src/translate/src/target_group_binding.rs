@@ -2,7 +2,8 @@
 //! (<https://kubernetes-sigs.github.io/aws-load-balancer-controller/latest/guide/targetgroupbinding/spec/>).
 
 use model::{
-    Name, TargetGroupArn,
+    Name, RoleArn, TargetGroupArn,
+    account::AssumableRole,
     binding::{BindingSpec, PortRef},
     cluster::{ClusterSpec, VpcId},
     condition::{Problem, Reason},
@@ -32,8 +33,9 @@ pub fn target_group_binding(
     let mut warnings = Vec::new();
     let mut fields = Fields::of(spec, "spec")?;
     let target_group = target_group(&mut fields, cluster, by_name, &mut warnings)?;
-    // Here every target is owned per binding and cluster, so all groups may be shared: the field changes nothing.
-    fields.boolean("multiClusterTargetGroup")?;
+    // Here every target is owned per binding and cluster, so that sharing needs no bookkeeping in the cluster. The field is
+    // still the word that two bindings of one cluster mean to share.
+    let shared = fields.boolean("multiClusterTargetGroup")?.unwrap_or(false);
     let target_type = match fields.word("targetType", &["ip", "instance"])? {
         Some("ip") => Some(TargetType::Ip),
         Some(_) => Some(TargetType::Instance),
@@ -58,7 +60,8 @@ pub fn target_group_binding(
         Some(value) => Some(node_selector(value, fields.at("nodeSelector"), &mut warnings)?),
         None => None,
     };
-    role(&mut fields, target_type)?;
+    let role = role(&mut fields, target_type)?;
+    in_reach(&target_group, role.as_ref(), cluster, &fields)?;
     let ip_address_type = fields
         .word("ipAddressType", &["ipv4", "ipv6"])?
         .map(|word| match word {
@@ -78,6 +81,8 @@ pub fn target_group_binding(
         protocol,
         networking,
         node_selector,
+        shared,
+        role,
         warnings,
     };
     Ok(spec)
@@ -96,18 +101,6 @@ fn target_group(
             name.ok_or_else(|| invalid(fields.at("targetGroupARN"), "set it, or spec.targetGroupName"))?;
         return named(by_name(name), name, cluster, fields.at("targetGroupName"));
     };
-    if *arn.shard() != cluster.shard() {
-        let message = format!(
-            "the target group is in {} and the cluster is in {}: bind a target group of the cluster's own account and region",
-            arn.shard(),
-            cluster.shard(),
-        );
-        return Err(Problem::at(
-            Reason::WrongShard,
-            fields.at("targetGroupARN"),
-            message,
-        ));
-    }
     if name.is_some_and(|name| name != arn.name()) {
         warnings.push(format!(
             "{}: it differs from the name in spec.targetGroupARN, which wins",
@@ -156,11 +149,12 @@ fn service_ref(fields: &mut Fields<'_>, warnings: &mut Vec<String>) -> Result<(S
     Ok((name.to_string(), port))
 }
 
-fn role(fields: &mut Fields<'_>, target_type: Option<TargetType>) -> Result<(), Problem> {
-    let role = fields.text("iamRoleArnToAssume")?;
+/// The role by which a group of another account is reached.
+fn role(fields: &mut Fields<'_>, target_type: Option<TargetType>) -> Result<Option<AssumableRole>, Problem> {
+    let arn = fields.parsed::<RoleArn>("iamRoleArnToAssume")?;
     let external_id = fields.text("assumeRoleExternalId")?;
-    let (path, given) = match (role, external_id) {
-        (None, None) => return Ok(()),
+    let (path, given) = match (&arn, external_id) {
+        (None, None) => return Ok(None),
         (Some(_), _) => (fields.at("iamRoleArnToAssume"), "a role"),
         (None, Some(_)) => (fields.at("assumeRoleExternalId"), "an external id"),
     };
@@ -170,8 +164,46 @@ fn role(fields: &mut Fields<'_>, target_type: Option<TargetType>) -> Result<(), 
             format!("{given} cannot be used with target type `instance`: remove it, or use `ip`"),
         ));
     }
+    let Some(arn) = arn else {
+        let message = "it is for a role: set spec.iamRoleArnToAssume, or remove it";
+        return Err(invalid(path, message));
+    };
+    let external_id = external_id.map(str::to_owned);
+    Ok(Some(AssumableRole { arn, external_id }))
+}
+
+/// The cluster's own account and region, or an account that it may enter by the role.
+fn in_reach(
+    target_group: &TargetGroupArn,
+    role: Option<&AssumableRole>,
+    cluster: &ClusterSpec,
+    fields: &Fields<'_>,
+) -> Result<(), Problem> {
+    if let Some(role) = role
+        && !cluster.roles.contains(role)
+    {
+        let message = "the cluster may not use this role and external id: have an admin add them to the cluster's \
+                       spec.roles, or correct them";
+        return Err(Problem::at(
+            Reason::RoleNotAllowed,
+            fields.at("iamRoleArnToAssume"),
+            message,
+        ));
+    }
+    let (theirs, own) = (target_group.shard(), cluster.shard());
+    let by_role = role.is_some_and(|role| *role.arn.account() == theirs.account)
+        && theirs.partition == own.partition
+        && theirs.region == own.region;
+    if *theirs == own || by_role {
+        return Ok(());
+    }
     let message = format!(
-        "{given} per binding is not served by this version: remove it, and bind a target group of the cluster's own account"
+        "the target group is in {theirs} and the cluster is in {own}: bind a target group of the cluster's own account and \
+         region, or one of the region with spec.iamRoleArnToAssume",
     );
-    Err(invalid(path, message))
+    Err(Problem::at(
+        Reason::WrongShard,
+        fields.at("targetGroupARN"),
+        message,
+    ))
 }

@@ -4,6 +4,7 @@
 
 use model::{
     TargetGroupArn,
+    account::AssumableRole,
     binding::{BindingSpec, OpenPort, Peer, PortRef},
     cluster::ClusterSpec,
     condition::{Problem, Reason},
@@ -16,6 +17,9 @@ use translate::target_group_binding;
 
 const ARN: &str = "arn:aws:elasticloadbalancing:eu-central-1:123456789012:targetgroup/web/1ce5b7da835c9ffb";
 const TWIN: &str = "arn:aws:elasticloadbalancing:eu-central-1:123456789012:targetgroup/web/2ce5b7da835c9ffb";
+const ROLE: &str = "arn:aws:iam::210987654321:role/elbow";
+const OTHERS: &str =
+    "arn:aws:elasticloadbalancing:eu-central-1:210987654321:targetgroup/web/1ce5b7da835c9ffb";
 const ELSEWHERE: &str =
     "arn:aws-cn:elasticloadbalancing:cn-north-1:123456789012:targetgroup/web/1ce5b7da835c9ffb";
 
@@ -276,19 +280,19 @@ fn a_mistake_is_told_with_its_field_and_the_way_out() {
             "`Gt`",
         ),
         (
-            with(json!({"iamRoleArnToAssume": "arn:aws:iam::1:role/x", "targetType": "instance"})),
+            with(json!({"iamRoleArnToAssume": ROLE, "targetType": "instance"})),
             "spec.iamRoleArnToAssume",
             "cannot be used with target type `instance`",
         ),
         (
             with(json!({"iamRoleArnToAssume": "arn:aws:iam::1:role/x"})),
             "spec.iamRoleArnToAssume",
-            "not served",
+            "not a valid role ARN",
         ),
         (
             with(json!({"assumeRoleExternalId": "x"})),
             "spec.assumeRoleExternalId",
-            "not served",
+            "set spec.iamRoleArnToAssume",
         ),
         (
             with(json!({"ipAddressType": "dualstack"})),
@@ -404,5 +408,45 @@ fn a_hostile_text_does_not_fill_the_answer() {
             "{} bytes",
             problem.to_string().len()
         );
+    }
+}
+
+#[test]
+fn a_group_of_another_account_is_reached_by_a_role_of_the_cluster_and_by_no_other() {
+    let mut entered = cluster();
+    entered.roles.push(AssumableRole {
+        arn: ROLE.parse().unwrap(),
+        external_id: Some("of-shop".into()),
+    });
+    let read = |changes: Value| target_group_binding(&with(changes), &entered, &declared);
+    let spec = read(json!({
+        "targetGroupARN": OTHERS, "iamRoleArnToAssume": ROLE, "assumeRoleExternalId": "of-shop",
+    }))
+    .unwrap();
+    assert_eq!(spec.role.as_ref(), entered.roles.first());
+    for (changes, reason) in [
+        (
+            json!({"targetGroupARN": OTHERS, "iamRoleArnToAssume": ROLE}),
+            Reason::RoleNotAllowed,
+        ),
+        (
+            json!({"targetGroupARN": OTHERS, "iamRoleArnToAssume": ROLE, "assumeRoleExternalId": "guessed"}),
+            Reason::RoleNotAllowed,
+        ),
+        (
+            json!({"iamRoleArnToAssume": "arn:aws:iam::123456789012:role/admin"}),
+            Reason::RoleNotAllowed,
+        ),
+        (json!({"targetGroupARN": OTHERS}), Reason::WrongShard),
+        (
+            json!({
+                "targetGroupARN": OTHERS.replace("eu-central-1", "us-east-1"), "iamRoleArnToAssume": ROLE,
+                "assumeRoleExternalId": "of-shop",
+            }),
+            Reason::WrongShard,
+        ),
+    ] {
+        let problem = read(changes.clone()).unwrap_err();
+        assert_eq!(problem.reason, reason, "{changes}");
     }
 }

@@ -59,11 +59,7 @@ impl Joiner {
             _ if self.count > 0 => return Err(refused("another message", "the next part")),
             _ => return Ok(Some(message)),
         };
-        let Part {
-            number,
-            count,
-            data,
-        } = part;
+        let Part { number, count, data } = part;
         if count == 0 || data.is_empty() {
             return Err(at_part(Fault::Missing));
         }
@@ -120,7 +116,10 @@ mod tests {
 
     fn beat() -> AgentMessage {
         AgentMessage {
-            message: Some(Message::Heartbeat(Heartbeat { epoch: 7 })),
+            message: Some(Message::Heartbeat(Heartbeat {
+                epoch: 7,
+                ..Heartbeat::default()
+            })),
         }
     }
 

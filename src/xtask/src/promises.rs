@@ -12,8 +12,9 @@ struct Promise {
 }
 
 /// Every promise whose protection has a switch (`model::sabotage`).
-const PROMISES: [Promise; 12] = [
+const PROMISES: [Promise; 13] = [
     planner("S1"),
+    planner("S2"),
     planner("S3"),
     planner("S7"),
     planner("S10"),

@@ -46,11 +46,13 @@ impl Modify for Token {
 /// The routes and the document that describes them: one declaration for both.
 pub(super) fn build() -> (Router<Control>, Document) {
     OpenApiRouter::with_openapi(Base::openapi())
+        .merge(route::account::routes())
         .merge(route::cluster::routes())
         .merge(route::target_group::routes())
         .merge(route::binding::routes())
         .merge(route::endpoint::routes())
         .merge(route::plan::routes())
+        .merge(route::fleet::routes())
         .merge(route::hold::routes())
         .merge(route::shard::routes())
         .split_for_parts()

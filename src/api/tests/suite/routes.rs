@@ -7,6 +7,8 @@ use axum::{
     body::Body,
     http::{Method, Request, StatusCode, header},
 };
+use control::ApiRole;
+use model::scope::Scope;
 use proptest::{
     prelude::*,
     strategy::ValueTree,
@@ -90,9 +92,10 @@ fn request(operation: &Operation, token: Option<&str>) -> Request<Body> {
 #[tokio::test]
 async fn every_route_asks_who_calls_and_lets_each_role_do_what_it_may() -> anyhow::Result<()> {
     let api = Api::start().await?;
+    let editor = api.control.create_token("editor", ApiRole::Editor, None).await?;
     for operation in operations(plausible) {
         let case = use_case::ALL.iter().find(|case| case.operation == operation.id);
-        let reads = case.with_context(|| operation.id.clone())?.access == Access::Read;
+        let access = case.with_context(|| operation.id.clone())?.access;
         let status = async |token: Option<&str>| -> anyhow::Result<StatusCode> {
             let answer = api.send(request(&operation, token)).await?;
             answer
@@ -116,8 +119,14 @@ async fn every_route_asks_who_calls_and_lets_each_role_do_what_it_may() -> anyho
         let viewer = status(Some(&api.viewer)).await?;
         assert_eq!(
             refused(viewer),
-            !reads && !unreadable(viewer),
+            access != Access::Read && !unreadable(viewer),
             "{id} by a viewer: {viewer}"
+        );
+        let editor = status(Some(editor.expose())).await?;
+        assert_eq!(
+            refused(editor),
+            access == Access::Write && !unreadable(editor),
+            "{id} by an editor: {editor}"
         );
         assert!(!refused(status(Some(&api.admin)).await?), "{id} by an admin");
     }
@@ -326,5 +335,101 @@ async fn the_document_is_served_as_it_is_committed() -> anyhow::Result<()> {
         body,
         serde_json::from_str::<Value>(&api::rest::openapi::document())?
     );
+    Ok(())
+}
+
+const ARN: &str = "arn:aws:elasticloadbalancing:eu-central-1:123456789012:targetgroup/web/1ce5b7da835c9ffb";
+
+/// Cluster `one`, which may use target group `web`, with a binding in its namespace `shop`.
+async fn seeded() -> anyhow::Result<Api> {
+    let api = Api::start().await?;
+    let group = json!({ "spec": { "arn": ARN, "clusters": ["one"] } });
+    let binding = json!({ "spec": { "targetGroupArn": ARN, "service": "web", "port": "80" } });
+    for (path, body) in [
+        ("/v1/target-groups/web", group),
+        ("/v1/clusters/one/bindings/shop/web", binding),
+    ] {
+        let json = [("content-type", "application/json")];
+        let answer = api.call("PUT", path, &json, body.to_string()).await?;
+        assert_eq!(answer.status, 201, "{answer:?}");
+    }
+    Ok(api)
+}
+
+async fn scoped(api: &Api, role: ApiRole, place: &str) -> anyhow::Result<String> {
+    let scope = Scope(vec![place.parse()?]);
+    let token = api.control.create_token("scoped", role, Some(scope)).await?;
+    Ok(token.expose().to_owned())
+}
+
+fn seeded_names(parameter: &str) -> String {
+    match parameter {
+        "cluster" => "one".to_owned(),
+        "namespace" => "shop".to_owned(),
+        "targetGroup" | "name" => "web".to_owned(),
+        other => plausible(other),
+    }
+}
+
+#[tokio::test]
+async fn nobody_sees_or_changes_what_is_outside_of_their_token_s_scope() -> anyhow::Result<()> {
+    let api = seeded().await?;
+    let path = "/v1/clusters/one/bindings/shop/web";
+    let before = api.call("GET", path, &[], String::new()).await?;
+    for role in [ApiRole::Viewer, ApiRole::Editor] {
+        for place in ["two", "two/shop", "one/other"] {
+            let token = scoped(&api, role, place).await?;
+            for operation in operations(seeded_names) {
+                let answer = api.send(request(&operation, Some(&token))).await?;
+                let what = format!("{} by a {role:?} of {place}: {answer:?}", operation.id);
+                let told = answer.body.to_string();
+                if answer.status.is_success() {
+                    // A cluster that is theirs in part is theirs to see; what is in it is not.
+                    let own =
+                        place == "one/other" && ["getCluster", "listClusters"].contains(&&*operation.id);
+                    let group = place == "one/other"
+                        && ["getTargetGroup", "listTargetGroups"].contains(&&*operation.id);
+                    assert!(own || group || answer.body["items"] == json!([]), "{what}");
+                } else {
+                    let unreadable = operation.has_body && answer.status == 422;
+                    assert!(
+                        answer.status == 403 || answer.status == 404 || unreadable,
+                        "{what}"
+                    );
+                    assert!(!told.contains(ARN), "{what}");
+                }
+            }
+        }
+    }
+    let after = api.call("GET", path, &[], String::new()).await?;
+    assert_eq!(before.body, after.body);
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_editor_declares_bindings_in_the_namespaces_of_its_scope_and_nothing_else() -> anyhow::Result<()> {
+    let api = seeded().await?;
+    let token = scoped(&api, ApiRole::Editor, "one/shop").await?;
+    let body = json!({ "spec": { "targetGroupArn": ARN, "service": "web", "port": "http" } }).to_string();
+    let put = async |path: &str| -> anyhow::Result<StatusCode> {
+        let request = Request::builder()
+            .method("PUT")
+            .uri(path)
+            .header(header::AUTHORIZATION, format!("Bearer {token}"))
+            .header(header::CONTENT_TYPE, "application/json");
+        Ok(api.send(request.body(Body::from(body.clone()))?).await?.status)
+    };
+    assert_eq!(put("/v1/clusters/one/bindings/shop/other").await?, 201);
+    assert_eq!(put("/v1/clusters/one/bindings/elsewhere/web").await?, 403);
+    // Whether the cluster exists is not told.
+    assert_eq!(put("/v1/clusters/nothing-here/bindings/shop/web").await?, 403);
+    assert_eq!(put("/v1/target-groups/web").await?, 422);
+    let group = json!({ "spec": { "arn": ARN, "clusters": ["one"] } }).to_string();
+    let request = Request::builder()
+        .method("PUT")
+        .uri("/v1/target-groups/mine")
+        .header(header::AUTHORIZATION, format!("Bearer {token}"))
+        .header(header::CONTENT_TYPE, "application/json");
+    assert_eq!(api.send(request.body(Body::from(group))?).await?.status, 403);
     Ok(())
 }

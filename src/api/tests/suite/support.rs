@@ -65,8 +65,8 @@ impl Api {
         .await?;
         store.migrate().await?;
         let control = Control::new(store.clone(), Settings::default());
-        let admin = control.create_token("admin", ApiRole::Admin).await?;
-        let viewer = control.create_token("viewer", ApiRole::Viewer).await?;
+        let admin = control.create_token("admin", ApiRole::Admin, None).await?;
+        let viewer = control.create_token("viewer", ApiRole::Viewer, None).await?;
         let principal = control.authenticate(&admin).await?;
         let write = Write {
             expected: Expected::Anything,
@@ -146,6 +146,8 @@ pub(crate) fn cluster_spec() -> ClusterSpec {
         vpc_id: "vpc-0a1b2c3d".parse().unwrap(),
         mode: Mode::Full,
         serve: Serve::All,
+        bind_undeclared: false,
+        roles: Vec::new(),
     }
 }
 

@@ -33,6 +33,12 @@ spec:
   targetGroupArn: arn:aws:elasticloadbalancing:eu-central-1:123456789012:targetgroup/web/1ce5b7da835c9ffb
   service: web
   port: "80"
+---
+apiVersion: elbow.dev/v1
+kind: Account
+metadata: {name: "210987654321"}
+spec:
+  role: {arn: "arn:aws:iam::210987654321:role/elbow", externalId: of-shop}
 "#;
 
 /// `GET /v1/clusters/{cluster}` → `getCluster`.

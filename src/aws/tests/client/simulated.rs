@@ -3,9 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use aws::{Aws, Certainty, ErrorClass, Failure, Metrics, Settings, ShardClient, budget::Lane};
-use awssim::{Fault, FaultRule, Fixture, Place, Running, Simulator, TargetGroupFixture, Tls};
+use awssim::{Fault, FaultRule, Fixture, Place, Role, Running, Simulator, TargetGroupFixture, Tls};
 use model::{
     Observed, Target, TargetGroupArn, TargetKey,
+    account::AssumableRole,
+    condition::Reason,
     target::{TargetType, Zone},
 };
 use prometheus_client::registry::Registry;
@@ -314,4 +316,72 @@ async fn the_ca_file_is_trusted_and_nothing_else() {
         (ErrorClass::Unreachable, Certainty::NotApplied),
         "{failure}"
     );
+}
+
+#[tokio::test]
+async fn another_account_is_entered_by_its_role_with_the_external_id_once() {
+    let simulator = Simulator::builder().start_local().await.unwrap();
+    let mut fixture = Fixture::network(Place::new("210987654321", "cn-north-1"));
+    fixture
+        .target_groups
+        .push(TargetGroupFixture::ip("web", "vpc-1", 80));
+    let loaded = simulator.handle().load(&fixture).unwrap();
+    let arn: TargetGroupArn = loaded.target_groups["web"].parse().unwrap();
+    let role = "arn:aws-cn:iam::210987654321:role/elbow";
+    simulator.handle().set_role(
+        role,
+        Role {
+            external_id: Some("of-shop".to_owned()),
+            denied: false,
+        },
+    );
+    let settings = settings(simulator.url());
+    let aws = Aws::new(settings, Metrics::new(&mut Registry::default()), Arc::new(now))
+        .await
+        .unwrap();
+    let enter = |external_id: Option<&str>| {
+        let role = AssumableRole {
+            arn: role.parse().unwrap(),
+            external_id: external_id.map(str::to_owned),
+        };
+        [(arn.shard().account.clone(), role)].into()
+    };
+
+    // Our own account has no such group.
+    let own = aws.shard(arn.shard()).target_group(&arn).await;
+    assert!(!matches!(own, Ok(Observed::Present { .. })), "{own:?}");
+
+    assert_eq!(
+        aws.enter_by(enter(Some("guessed"))),
+        [arn.shard().account.clone()]
+    );
+    let refused = aws.shard(arn.shard()).target_group(&arn).await.unwrap_err();
+    assert!(
+        matches!(
+            refused.problem().reason,
+            Reason::CredentialsRejected | Reason::AccessDenied
+        ),
+        "{refused:?}"
+    );
+
+    assert_eq!(
+        aws.enter_by(enter(Some("of-shop"))),
+        [arn.shard().account.clone()]
+    );
+    assert!(aws.enter_by(enter(Some("of-shop"))).is_empty(), "no news");
+    let client = aws.shard(arn.shard());
+    for _ in 0..3 {
+        let described = client.target_group(&arn).await.unwrap();
+        assert!(matches!(described, Observed::Present { .. }), "{described:?}");
+    }
+    let permit = client.permit(Lane::Add, "tenant").await;
+    let outcomes = client.register(permit, &arn, &targets(1..=1), later()).await;
+    assert!(outcomes[0].result.is_ok(), "{outcomes:?}");
+    let calls = simulator.handle().counters();
+    let assumed = calls
+        .iter()
+        .filter(|row| row.action == "AssumeRole")
+        .map(|row| row.counter.calls - row.counter.errors)
+        .sum::<u64>();
+    assert_eq!(assumed, 1, "{calls:?}");
 }

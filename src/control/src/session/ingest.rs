@@ -72,11 +72,11 @@ impl Session {
         let (Change::Reset(stated) | Change::Patch { upserted: stated, .. }) = &change;
         let compiler = self
             .control
-            .compiler(&self.cluster.spec, stated.iter().map(|source| &source.spec))
+            .compiler(&self.cluster, stated.iter().map(|source| &source.spec))
             .await?;
         let mut unresolved = false;
         let mut judge = |source: Source| {
-            let verdict = compiler.compile(&source.spec);
+            let verdict = compiler.compile(&source.object.namespace, &source.spec);
             unresolved |= verdict.is_err() && source.spec.get("targetGroupName").is_some();
             JudgedSource { source, verdict }
         };

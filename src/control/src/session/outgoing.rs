@@ -88,13 +88,15 @@ impl Session {
         Ok(directives)
     }
 
-    async fn require_newest(&self) -> Result<(), Error> {
+    async fn require_newest(&mut self) -> Result<(), Error> {
         let state = self.control.store.cluster_by_id(self.stream.cluster).await?;
         // A cluster that was deleted has no stream: its token is gone as well.
         let state = state
             .filter(|state| state.leaving.is_none())
             .ok_or(Error::Unauthenticated)?;
         if state.epoch == self.stream.epoch {
+            // What an admin says of the cluster counts for the texts that come next.
+            self.cluster = state.cluster;
             Ok(())
         } else {
             Err(Error::Superseded)

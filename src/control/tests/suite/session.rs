@@ -1,7 +1,8 @@
 //! What an agent may say, and what becomes of it.
 
 use crate::support::{
-    ARN, Fixture, WRITE, arn, by_arn, hello, name, slice, slices, source, sources, state, subscribed,
+    ARN, Fixture, WRITE, arn, by_arn, cluster_spec, hello, name, slice, slices, source, sources, state,
+    subscribed,
 };
 use control::{
     Error, Kind,
@@ -443,5 +444,58 @@ async fn a_poll_alone_finds_what_no_wake_told_of_and_bothers_nobody_else() -> an
     let bothered = tokio::time::timeout(std::time::Duration::from_millis(300), other.woken()).await;
     assert!(bothered.is_err(), "nothing happened that concerns it");
     tasks.stop(std::time::Duration::from_secs(5)).await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_role_that_an_admin_adds_mends_the_texts_that_name_it() -> anyhow::Result<()> {
+    let fixture = Fixture::new().await?;
+    let agent = fixture.cluster("one").await?;
+    let mut session = fixture.control.open(&agent, hello("one")).await?;
+    let role = "arn:aws:iam::210987654321:role/elbow";
+    let mut text = by_arn(&ARN.replace("123456789012", "210987654321"));
+    text["iamRoleArnToAssume"] = json!(role);
+    text["assumeRoleExternalId"] = json!("of-one");
+    let update = sources(Change::Reset(vec![source("web", 1, text)]));
+    state(&mut session, 1, update).await?;
+    let problem = fixture.bindings().await?.remove(0).binding.problem;
+    assert_eq!(problem.unwrap().reason, Reason::RoleNotAllowed);
+
+    let mut spec = cluster_spec();
+    spec.roles.push(model::account::AssumableRole {
+        arn: role.parse()?,
+        external_id: Some("of-one".to_owned()),
+    });
+    fixture
+        .control
+        .put_cluster(&fixture.admin, name("one"), spec, WRITE)
+        .await?;
+    let binding = fixture.bindings().await?.remove(0).binding;
+    assert_eq!(binding.problem, None);
+    assert_eq!(
+        binding.spec.unwrap().target_group.shard().account.as_str(),
+        "210987654321"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_name_finds_no_group_of_others_and_does_not_tell_that_there_is_one() -> anyhow::Result<()> {
+    let fixture = Fixture::new().await?;
+    let agent = fixture.cluster("one").await?;
+    fixture.cluster("two").await?;
+    fixture.declare("theirs", ARN, &["two"]).await?;
+    let mut session = fixture.control.open(&agent, hello("one")).await?;
+    let named = |name: &str| json!({ "targetGroupName": name, "serviceRef": { "name": "web", "port": 80 } });
+    let objects = vec![source("a", 1, named("web")), source("b", 1, named("nothing"))];
+    state(&mut session, 1, sources(Change::Reset(objects))).await?;
+    for binding in fixture.bindings().await? {
+        let problem = binding.binding.problem.unwrap();
+        assert_eq!(problem.reason, Reason::TargetGroupNotDeclared);
+        assert!(
+            !problem.message.contains("theirs") && !problem.message.contains(ARN),
+            "{problem}"
+        );
+    }
     Ok(())
 }

@@ -73,7 +73,7 @@ impl Fixture {
         let control = Control::new(store.clone(), settings);
         let mut principals = Vec::new();
         for role in [ApiRole::Admin, ApiRole::Viewer] {
-            let token = control.create_token(&format!("{role:?}"), role).await?;
+            let token = control.create_token(&format!("{role:?}"), role, None).await?;
             principals.push(control.authenticate(&token).await?);
         }
         let (viewer, admin) = (principals.pop().unwrap(), principals.pop().unwrap());
@@ -112,6 +112,7 @@ impl Fixture {
         let spec = TargetGroupSpec {
             arn: arn.parse().unwrap(),
             clusters,
+            grants: Vec::new(),
         };
         self.control
             .put_target_group(&self.admin, name.parse().unwrap(), spec, WRITE)
@@ -135,6 +136,8 @@ pub(crate) fn cluster_spec() -> ClusterSpec {
         vpc_id: "vpc-0a1b2c3d".parse().unwrap(),
         mode: Mode::Full,
         serve: Serve::All,
+        bind_undeclared: false,
+        roles: Vec::new(),
     }
 }
 

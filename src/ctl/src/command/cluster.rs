@@ -27,9 +27,24 @@ pub(crate) enum Cluster {
         /// Which of its TargetGroupBindings are served: `labelled` are those with the label elbow.dev/serve: "true".
         #[arg(long, value_parser = ["none", "labelled", "all"], default_value = "labelled")]
         serve: String,
+        /// Let its objects bind target groups of its own account, region and VPC that nobody declared.
+        #[arg(long)]
+        bind_undeclared: bool,
         /// Say what would be, and change nothing.
         #[arg(long)]
         dry_run: bool,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Set a cluster aside: it adds no new target, and its silence does not count.
+    Cordon {
+        name: String,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Take a cluster back that was set aside.
+    Uncordon {
+        name: String,
         #[command(flatten)]
         output: Output,
     },
@@ -51,10 +66,14 @@ impl Cluster {
                 vpc_id,
                 mode,
                 serve,
+                bind_undeclared,
                 dry_run,
                 output,
             } => {
-                let spec = json!({ "account": account, "region": region, "vpcId": vpc_id, "mode": mode, "serve": serve });
+                let spec = json!({
+                    "account": account, "region": region, "vpcId": vpc_id, "mode": mode, "serve": serve,
+                    "bindUndeclared": bind_undeclared,
+                });
                 let query = dry_run
                     .then(|| ("dryRun", "true".to_owned()))
                     .into_iter()
@@ -79,6 +98,8 @@ impl Cluster {
                 console.line(format_args!("cluster/{name} registered"))?;
                 console.print(&install(&name, token))
             }
+            Self::Cordon { name, output } => set(client, console, &name, "cordon", output).await,
+            Self::Uncordon { name, output } => set(client, console, &name, "uncordon", output).await,
             Self::RotateToken { name, output } => {
                 let answer = client
                     .post(&["clusters", &name, "token"], Vec::new(), None)
@@ -104,6 +125,21 @@ fn leftovers(console: &mut Console, cluster: &Value) -> Result<(), Error> {
         ))?;
     }
     Ok(())
+}
+
+/// Cordons or uncordons.
+async fn set(
+    client: &Client,
+    console: &mut Console,
+    name: &str,
+    action: &str,
+    output: Output,
+) -> Result<(), Error> {
+    let cluster = client.post(&["clusters", name, action], Vec::new(), None).await?;
+    if output.format != Format::Table {
+        return output::one(console, output.format, Kind::Clusters, &cluster);
+    }
+    console.line(format_args!("cluster/{name} {action}ed"))
 }
 
 /// How the agent comes into its cluster; the token is shown this once.

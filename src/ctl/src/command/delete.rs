@@ -12,7 +12,8 @@ use crate::{
 
 /// Deletes resources.
 ///
-/// A deleted binding lets go of its targets at once. A cluster or target group that is still used is refused.
+/// A deleted binding lets go of its targets at once. A target group that is still used is refused, and so is a cluster
+/// with bindings, unless `--targets` says what becomes of their targets.
 #[derive(Args, Debug)]
 pub(crate) struct Delete {
     /// The kind, as for `get`; or `--filename`.
@@ -28,6 +29,9 @@ pub(crate) struct Delete {
     /// A file with manifests, or `-` for standard input; can be given several times.
     #[arg(long = "filename", short = 'f', value_name = "FILE", conflicts_with = "kind")]
     files: Vec<PathBuf>,
+    /// What becomes of the targets of clusters: `drain` deregisters them, `keep` leaves them in AWS as nobody's.
+    #[arg(long, value_parser = ["drain", "keep"])]
+    targets: Option<String>,
     /// The cluster of bindings that are named without.
     #[arg(long, short)]
     cluster: Option<String>,
@@ -45,6 +49,7 @@ impl Delete {
             kind,
             names,
             files,
+            targets,
             cluster,
             namespace,
             dry_run,
@@ -67,9 +72,11 @@ impl Delete {
         for (kind, name, path) in paths {
             let what = format!("{}/{name}", kind.singular());
             let path: Vec<_> = path.iter().map(String::as_str).collect();
-            let query = dry_run
-                .then(|| ("dryRun", "true".to_owned()))
+            let dry = dry_run.then(|| ("dryRun", "true".to_owned()));
+            let targets = targets.clone().filter(|_| kind == Kind::Clusters);
+            let query = dry
                 .into_iter()
+                .chain(targets.map(|targets| ("targets", targets)))
                 .collect();
             let deleted = client.delete(&path, query).await;
             let told = deleted.and_then(|_| {
@@ -86,6 +93,7 @@ impl Delete {
 
 fn path(kind: Kind, name: &str, filter: &Filter) -> Result<Vec<String>, Error> {
     match kind {
+        Kind::Accounts => Ok(vec!["accounts".to_owned(), name.to_owned()]),
         Kind::Clusters => Ok(vec!["clusters".to_owned(), name.to_owned()]),
         Kind::TargetGroups => Ok(vec!["target-groups".to_owned(), name.to_owned()]),
         Kind::Bindings => {
@@ -102,7 +110,7 @@ fn path(kind: Kind, name: &str, filter: &Filter) -> Result<Vec<String>, Error> {
             "a {kind} is not deleted but released: `elbow release {kind} {name}`",
             kind = kind.singular()
         ))),
-        Kind::Endpoints | Kind::Plans => Err(Error::usage(format!(
+        Kind::Endpoints | Kind::Fleet | Kind::Plans => Err(Error::usage(format!(
             "{} are what was stated and done; they cannot be deleted",
             kind.singular()
         ))),

@@ -73,7 +73,9 @@ impl Describe {
                 });
                 section(console, Kind::Holds, &holds)
             }
-            Kind::Endpoints | Kind::Holds | Kind::Plans | Kind::Shards => Ok(()),
+            Kind::Accounts | Kind::Endpoints | Kind::Fleet | Kind::Holds | Kind::Plans | Kind::Shards => {
+                Ok(())
+            }
         }
     }
 }

@@ -19,6 +19,14 @@ pub(crate) enum Release {
         #[command(flatten)]
         output: Output,
     },
+    /// Give up on the clusters that are silent now: they no longer keep removals elsewhere back.
+    Fleet {
+        /// Show the fleet as it would be, and change nothing.
+        #[arg(long)]
+        dry_run: bool,
+        #[command(flatten)]
+        output: Output,
+    },
     /// Let a shard remove targets again after the database was restored from a backup.
     Shard {
         /// PARTITION/ACCOUNT/REGION, as `elbow get shards` shows it.
@@ -46,6 +54,18 @@ impl Release {
                 let what = format!("{} of {}", count(&hold, "/removals"), text(&hold, "/reason"));
                 let done = if dry_run { "would release" } else { "released" };
                 console.line(format_args!("{done} hold/{id}: removals: {what}"))
+            }
+            Self::Fleet { dry_run, output } => {
+                let query = dry_run
+                    .then(|| ("dryRun", "true".to_owned()))
+                    .into_iter()
+                    .collect();
+                let fleet = client.post(&["fleet", "release"], query, None).await?;
+                if output.format != Format::Table {
+                    return output::value(console, output.format, &fleet);
+                }
+                let done = if dry_run { "would release" } else { "released" };
+                console.line(format_args!("{done} fleet: silent: {}", text(&fleet, "/silent")))
             }
             Self::Shard {
                 name,

@@ -566,6 +566,23 @@ fn node_ended(world: &World, id: BindingId, key: &TargetKey) -> bool {
     departures.any(|departure| is_key(&departure.address) && departure.evidence.is_positive())
 }
 
+/// Whether another cluster of the VPC has stated that a pod of its own has the target's address.
+fn is_reassigned(world: &World, id: BindingId, row: &LedgerTarget) -> bool {
+    let Some(ours) = &row.pod else { return false };
+    let own = &world.clusters[&world.bindings[&id].binding.cluster].cluster;
+    world.bindings.values().any(|other| {
+        let theirs = &world.clusters[&other.binding.cluster].cluster;
+        let slices = other.facts.slices.known().into_iter().flatten();
+        theirs.id != own.id
+            && theirs.spec.vpc_id == own.spec.vpc_id
+            && slices.flat_map(|slice| &slice.endpoints).any(|endpoint| {
+                world.key_of(endpoint.addresses[0]) == *row.key()
+                    && !endpoint.is_terminating()
+                    && endpoint.pod.as_ref().is_some_and(|pod| pod.uid != ours.uid)
+            })
+    })
+}
+
 impl Judge {
     fn remember(&mut self, world: &World) {
         for (id, bound) in &world.bindings {
@@ -671,7 +688,7 @@ impl Judge {
             .as_ref()
             .is_some_and(|pod| self.ended.contains(&pod.uid.as_u128()))
             || world.instances && node_ended(world, id, key);
-        if deleted || ended || *ground == Ground::Released {
+        if deleted || ended || is_reassigned(world, id, row) || *ground == Ground::Released {
             return;
         }
         assert!(

@@ -7,11 +7,13 @@ use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path};
 use jiff::{SignedDuration, Timestamp};
 use model::{
     BindingId, ClusterId, HoldId, TargetKey,
+    account::AssumableRole,
     binding::Lifecycle,
     cluster::Mode,
     fact::{Evidence, Stated},
     plan::{Addition, Plan, Step},
     target::HealthState,
+    target_group::Grant,
 };
 
 use crate::world::{Fate, Pod, World, key};
@@ -89,6 +91,50 @@ impl Stage {
             ["delete", name] => {
                 self.world.binding(self.bindings[name]).binding.lifecycle = Lifecycle::Deleted { at: now };
             }
+            ["share", name, shared] => {
+                let spec = self.world.binding(self.bindings[name]).binding.spec.as_mut();
+                spec.unwrap().shared = shared == "yes";
+            }
+            ["declared", ref clusters @ ..] => {
+                let names = clusters.iter().map(|name| name.parse().unwrap()).collect();
+                self.world.declared.as_mut().unwrap().spec.clusters = names;
+            }
+            ["grant", cluster, namespace] => {
+                let grant = Grant {
+                    cluster: cluster.parse().unwrap(),
+                    namespaces: vec![namespace.to_owned()],
+                };
+                self.world.declared.as_mut().unwrap().spec.grants.push(grant);
+            }
+            ["undeclared"] => self.world.declared = None,
+            ["bind-undeclared", cluster] => {
+                let registered = self.world.clusters.get_mut(&self.clusters[cluster]).unwrap();
+                registered.cluster.spec.bind_undeclared = true;
+            }
+            ["namespace", name, namespace] => {
+                self.world.binding(self.bindings[name]).binding.object.namespace = namespace.into();
+            }
+            ["vpc", cluster, vpc] => {
+                let registered = self.world.clusters.get_mut(&self.clusters[cluster]).unwrap();
+                registered.cluster.spec.vpc_id = vpc.parse().unwrap();
+            }
+            ["role", name] => {
+                self.world
+                    .binding(self.bindings[name])
+                    .binding
+                    .spec
+                    .as_mut()
+                    .unwrap()
+                    .role = Some(AssumableRole {
+                    arn: "arn:aws:iam::123456789012:role/any".parse().unwrap(),
+                    external_id: None,
+                });
+            }
+            ["cordon", cluster, cordoned] => {
+                let registered = self.world.clusters.get_mut(&self.clusters[cluster]).unwrap();
+                registered.cluster.cordoned = cordoned == "yes";
+            }
+            ["fleet", state] => self.world.frozen = state == "frozen",
             ["relinquish", name] => {
                 self.world.binding(self.bindings[name]).binding.lifecycle =
                     Lifecycle::Relinquished { at: now };

@@ -147,6 +147,7 @@ pub(crate) struct World {
     pub released: BTreeMap<TargetKey, Timestamp>,
     pub drifts: Vec<Timestamp>,
     pub failure: Option<Problem>,
+    pub frozen: bool,
     /// What AWS has: registered, or draining.
     pub aws: BTreeMap<TargetKey, HealthState>,
     /// What AWS had, for answers that are stale.
@@ -171,6 +172,7 @@ impl World {
         let spec = TargetGroupSpec {
             arn: arn(),
             clusters: Vec::new(),
+            grants: Vec::new(),
         };
         Self {
             now,
@@ -199,6 +201,7 @@ impl World {
             released: BTreeMap::new(),
             drifts: Vec::new(),
             failure: None,
+            frozen: false,
             aws: BTreeMap::new(),
             past: Vec::new(),
             registered_calls: Vec::new(),
@@ -242,11 +245,14 @@ impl World {
             vpc_id: "vpc-0a1b2c3d".parse().unwrap(),
             mode,
             serve: Serve::All,
+            bind_undeclared: false,
+            roles: Vec::new(),
         };
         let cluster = Cluster {
             id,
             name,
             spec,
+            cordoned: false,
             version: 1,
         };
         let last_seen = Some(self.now);
@@ -268,6 +274,9 @@ impl World {
             protocol: None,
             networking: Vec::new(),
             node_selector: None,
+            // What is told of removals does not depend on it; who may share is told by stories of its own.
+            shared: true,
+            role: None,
             warnings: Vec::new(),
         };
         let binding = Binding {
@@ -282,6 +291,7 @@ impl World {
             problem: None,
             version: 1,
         };
+        let bound_since = self.now;
         let facts = ServiceFacts {
             service: Stated::Known(Some(service(&object))),
             slices: Stated::Known(Vec::new()),
@@ -292,6 +302,7 @@ impl World {
             id,
             BoundService {
                 binding,
+                bound_since,
                 cluster: self.clusters[&cluster].cluster.clone(),
                 last_seen: None,
                 facts,
@@ -405,6 +416,7 @@ impl World {
             released: self.released.clone(),
             drifts: self.drifts.clone(),
             failure: self.failure.clone(),
+            frozen: self.frozen,
         }
     }
 

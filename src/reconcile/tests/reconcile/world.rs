@@ -96,6 +96,8 @@ impl World {
             vpc_id: fixture::VPC.parse()?,
             mode: Mode::Full,
             serve: Serve::All,
+            bind_undeclared: false,
+            roles: Vec::new(),
         };
         let cluster = store
             .put_cluster("test", &name, &spec, None)
@@ -105,6 +107,7 @@ impl World {
         let group = TargetGroupSpec {
             arn: arn.clone(),
             clusters: vec![name.clone()],
+            grants: Vec::new(),
         };
         store.put_target_group("test", &name, &group, None).await?;
         let opened = store.open_stream(cluster, "agent", 0, "uid").await?;
@@ -228,6 +231,8 @@ impl World {
             protocol: None,
             networking: Vec::new(),
             node_selector: None,
+            shared: false,
+            role: None,
             warnings: Vec::new(),
         };
         let source = Source {

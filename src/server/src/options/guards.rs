@@ -26,6 +26,19 @@ pub(crate) struct Guards {
     /// A cluster that was not heard of for so long is silent: nothing unproven is removed for it.
     #[arg(long = "guard-silent-after", env = "ELBOW_GUARD_SILENT_AFTER", value_parser = duration, default_value = "30s")]
     silent_after: SignedDuration,
+    /// More than this share of the clusters, fallen silent together, freezes removals without proof everywhere.
+    #[arg(long = "guard-fleet-percent", env = "ELBOW_GUARD_FLEET_PERCENT", default_value_t = 15, value_parser = clap::value_parser!(u8).range(0..=100))]
+    fleet_percent: u8,
+    /// … if they are at least so many.
+    #[arg(
+        long = "guard-fleet-least",
+        env = "ELBOW_GUARD_FLEET_LEAST",
+        default_value_t = 3
+    )]
+    fleet_least: u32,
+    /// How far apart the moments may lie at which clusters fall silent together.
+    #[arg(long = "guard-fleet-window", env = "ELBOW_GUARD_FLEET_WINDOW", value_parser = duration, default_value = "60s")]
+    fleet_window: SignedDuration,
     /// How long an operator's release of a hold counts.
     #[arg(long = "guard-release-ttl", env = "ELBOW_GUARD_RELEASE_TTL", value_parser = duration, default_value = "10m")]
     release_ttl: SignedDuration,
@@ -65,6 +78,9 @@ impl From<Guards> for guard::Guards {
             confirmation_ttl,
             not_ready_floor_percent,
             silent_after,
+            fleet_percent,
+            fleet_least,
+            fleet_window,
             release_ttl,
             consistency_grace,
             contest_window,
@@ -80,6 +96,9 @@ impl From<Guards> for guard::Guards {
             confirmation_ttl,
             not_ready_floor_percent,
             silent_after,
+            fleet_percent,
+            fleet_least,
+            fleet_window,
             release_ttl,
             consistency_grace,
             contest_window,

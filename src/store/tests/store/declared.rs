@@ -1,14 +1,17 @@
 use anyhow::Result;
 use model::{
-    BindingId,
+    AccountId, BindingId,
+    account::{AccountSpec, AssumableRole},
     binding::Lifecycle,
     cluster::{Leaving, Mode},
     guard::Unbinding,
     plan::Step,
+    scope::Scope,
     stream::Change,
+    target_group::{Grant, TargetGroupSpec},
 };
 use serde_json::json;
-use store::{Error, Fence, Put, Role, Wake};
+use store::{BindingFilter, Error, Fence, Put, Role, Wake};
 
 use crate::support::{
     Fixture, addition, arn, cluster_spec, group_spec, heard, key, name_of, object, plan, plan_id, source,
@@ -132,7 +135,7 @@ async fn nothing_is_deleted_that_is_still_used() -> Result<()> {
         .delete_cluster("test", &name_of("alpha"), None, Some(1))
         .await?;
     assert!(fixture.store.cluster(&name_of("alpha")).await?.is_none());
-    assert!(fixture.store.clusters(None, 10).await?.is_empty());
+    assert!(fixture.store.clusters(None, None, 10).await?.is_empty());
     Ok(())
 }
 
@@ -232,12 +235,12 @@ async fn a_token_is_known_by_its_hash_and_goes_with_its_cluster() -> Result<()> 
     assert!(!fixture.store.has_admin().await?);
     fixture
         .store
-        .add_token("test", &[1; 32], "root", Role::Admin)
+        .add_token("test", &[1; 32], "root", Role::Admin, None)
         .await?;
     assert!(fixture.store.has_admin().await?);
     fixture
         .store
-        .add_token("test", &hash, "alpha", Role::Agent(fixture.cluster))
+        .add_token("test", &hash, "alpha", Role::Agent(fixture.cluster), None)
         .await?;
     assert_eq!(
         fixture.store.principal(&hash).await?.unwrap().role,
@@ -292,7 +295,7 @@ async fn a_cluster_with_targets_leaves_only_when_their_fate_is_chosen_and_goes_w
         let hash = [7; 32];
         fixture
             .store
-            .add_token("test", &hash, "alpha", Role::Agent(fixture.cluster))
+            .add_token("test", &hash, "alpha", Role::Agent(fixture.cluster), None)
             .await?;
         let unsaid = fixture.store.delete_cluster("test", &alpha, None, None).await;
         assert!(
@@ -329,6 +332,111 @@ async fn a_cluster_with_targets_leaves_only_when_their_fate_is_chosen_and_goes_w
         forget_the_target(&fixture, &fence).await?;
         assert!(fixture.store.cluster(&alpha).await?.is_none());
         assert!(fixture.store.binding(binding).await?.is_none());
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn only_clusters_that_were_heard_of_and_are_not_set_aside_count_for_the_fleet() -> Result<()> {
+    let fixture = Fixture::new().await?;
+    let store = &fixture.store;
+    for name in ["beta", "gamma"] {
+        store
+            .put_cluster("test", &name_of(name), &cluster_spec(), None)
+            .await?;
+    }
+    assert_eq!(
+        store.fleet().await?.last_seen.len(),
+        1,
+        "alpha alone was heard of"
+    );
+    assert!(store.cordon_cluster("test", &name_of("alpha"), true).await?);
+    assert!(!store.cordon_cluster("test", &name_of("alpha"), true).await?);
+    assert!(store.cluster(&name_of("alpha")).await?.unwrap().cluster.cordoned);
+    assert_eq!(store.fleet().await?.last_seen.len(), 0);
+    assert!(store.cordon_cluster("test", &name_of("alpha"), false).await?);
+    let before = store.fleet().await?;
+    assert_eq!((before.last_seen.len(), before.released_at), (1, None));
+    store.release_fleet("test").await?;
+    let after = store.fleet().await?;
+    assert!(
+        after
+            .released_at
+            .is_some_and(|released| released >= after.last_seen[0])
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_account_says_by_which_role_it_is_entered() -> Result<()> {
+    let fixture = Fixture::new().await?;
+    let store = &fixture.store;
+    let id: AccountId = "210987654321".parse()?;
+    let spec = |external_id: &str| AccountSpec {
+        role: AssumableRole {
+            arn: "arn:aws:iam::210987654321:role/elbow".parse().unwrap(),
+            external_id: Some(external_id.to_owned()),
+        },
+    };
+    let put = store.put_account("test", &id, &spec("one"), None).await?;
+    assert!(matches!(put, Put::Created(_)));
+    let put = store.put_account("test", &id, &spec("one"), Some(1)).await?;
+    assert!(matches!(put, Put::Unchanged(_)));
+    let put = store.put_account("test", &id, &spec("two"), Some(1)).await?;
+    assert_eq!(put.into_inner().version, 2);
+    assert_eq!(store.account_roles().await?[&id], spec("two").role);
+    assert_eq!(store.accounts(None, 10).await?.len(), 1);
+    store.delete_account("test", &id, Some(2)).await?;
+    assert!(store.account(&id).await?.is_none());
+    Ok(())
+}
+
+#[tokio::test]
+async fn lists_hold_only_what_is_in_scope() -> Result<()> {
+    let fixture = Fixture::new().await?;
+    let store = &fixture.store;
+    store
+        .put_cluster("test", &name_of("beta"), &cluster_spec(), None)
+        .await?;
+    let granted = TargetGroupSpec {
+        clusters: Vec::new(),
+        grants: vec![Grant {
+            cluster: name_of("beta"),
+            namespaces: vec!["shop".to_owned()],
+        }],
+        ..group_spec("granted")
+    };
+    for (name, spec) in [("web", group_spec("web")), ("granted", granted)] {
+        store
+            .put_target_group("test", &name_of(name), &spec, None)
+            .await?;
+    }
+    fixture.upsert([source("web")]).await?;
+    for (place, clusters, groups, bindings) in [
+        ("alpha", vec!["alpha"], vec!["web"], 1),
+        ("alpha/shop", vec!["alpha"], vec!["web"], 1),
+        ("alpha/other", vec!["alpha"], vec!["web"], 0),
+        ("beta", vec!["beta"], vec!["granted"], 0),
+        ("beta/shop", vec!["beta"], vec!["granted"], 0),
+        ("beta/other", vec!["beta"], vec![], 0),
+        ("gamma", vec![], vec![], 0),
+    ] {
+        let scope = Scope(vec![place.parse()?]);
+        let found = store.clusters(Some(&scope), None, 10).await?;
+        let names: Vec<_> = found.iter().map(|state| state.cluster.name.to_string()).collect();
+        assert_eq!(names, clusters, "{place}");
+        let found = store.target_groups(Some(&scope), None, 10).await?;
+        let names: Vec<_> = found.iter().map(|group| group.name.to_string()).collect();
+        assert_eq!(names, groups, "{place}");
+        let filter = BindingFilter {
+            scope: Some(scope),
+            ..BindingFilter::default()
+        };
+        assert_eq!(
+            store.bindings(&filter, None, 10).await?.len(),
+            bindings,
+            "{place}"
+        );
     }
     Ok(())
 }

@@ -196,6 +196,8 @@ pub(crate) fn cluster_spec() -> ClusterSpec {
         vpc_id: "vpc-0a1b2c3d".parse().unwrap(),
         mode: Mode::Full,
         serve: Serve::All,
+        bind_undeclared: false,
+        roles: Vec::new(),
     }
 }
 
@@ -209,6 +211,7 @@ pub(crate) fn group_spec(name: &str) -> TargetGroupSpec {
     TargetGroupSpec {
         arn: arn(name),
         clusters: vec![name_of("alpha")],
+        grants: Vec::new(),
     }
 }
 
@@ -223,6 +226,8 @@ pub(crate) fn spec(group: &str, service: &str) -> BindingSpec {
         protocol: None,
         networking: Vec::new(),
         node_selector: None,
+        shared: false,
+        role: None,
         warnings: Vec::new(),
     }
 }

@@ -12,7 +12,7 @@ use model::{
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Metadata, word};
+use super::{Metadata, account::AssumableRole, word};
 
 /// A registered Kubernetes cluster.
 #[derive(Debug, Serialize, ToSchema)]
@@ -51,6 +51,14 @@ pub(in crate::rest) struct ClusterSpec {
     #[serde(default)]
     #[schema(value_type = String, pattern = "^(none|labelled|all)$", default = "labelled")]
     serve: Serve,
+    /// Whether its objects may bind target groups of its own account, region and VPC that nobody declared. The first
+    /// namespace that binds one has it to itself.
+    #[serde(default)]
+    bind_undeclared: bool,
+    /// The roles that its objects may name for target groups of other accounts.
+    #[serde(default)]
+    #[schema(max_items = 100)]
+    roles: Vec<AssumableRole>,
 }
 
 /// What is known of the cluster's agent.
@@ -66,6 +74,9 @@ pub(in crate::rest) struct ClusterStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     seen_at: Option<Timestamp>,
+    /// The agent was heard of, but not of late: what it stated may be out of date, and nothing is removed for the cluster
+    /// without proof.
+    stale: bool,
     /// When a complete list of the cluster's TargetGroupBindings was last stored.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -76,6 +87,10 @@ pub(in crate::rest) struct ClusterStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, nullable = false)]
     leaving: Option<Leaving>,
+    /// Since when it is cordoned: it adds no new target, and its silence does not count for the fleet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    cordoned_at: Option<Timestamp>,
     /// What the agent sees of the AWS Load Balancer Controller.
     lbc: LbcStatus,
 }
@@ -132,16 +147,19 @@ impl From<ClusterView> for Cluster {
                     id: _,
                     name,
                     spec,
+                    cordoned: _,
                     version,
                 },
             created_at,
             leaving,
+            cordoned_at,
             agent,
         } = view;
         let AgentView {
             epoch,
             instance,
             seen_at,
+            stale,
             synced_at,
             unsynced,
             surroundings,
@@ -150,10 +168,12 @@ impl From<ClusterView> for Cluster {
             epoch,
             agent_instance: instance,
             seen_at,
+            stale,
             synced_at,
             unsynced,
             leaving,
             lbc: surroundings.into(),
+            cordoned_at,
         };
         Self {
             name,
@@ -202,6 +222,8 @@ impl From<model_cluster::ClusterSpec> for ClusterSpec {
             vpc_id,
             mode,
             serve,
+            bind_undeclared,
+            roles,
         } = spec;
         Self {
             account,
@@ -209,6 +231,8 @@ impl From<model_cluster::ClusterSpec> for ClusterSpec {
             vpc_id,
             mode,
             serve,
+            bind_undeclared,
+            roles: roles.into_iter().map(Into::into).collect(),
         }
     }
 }
@@ -221,6 +245,8 @@ impl From<ClusterSpec> for model_cluster::ClusterSpec {
             vpc_id,
             mode,
             serve,
+            bind_undeclared,
+            roles,
         } = spec;
         Self {
             account,
@@ -228,6 +254,8 @@ impl From<ClusterSpec> for model_cluster::ClusterSpec {
             vpc_id,
             mode,
             serve,
+            bind_undeclared,
+            roles: roles.into_iter().map(Into::into).collect(),
         }
     }
 }

@@ -3,9 +3,11 @@
 //! Reasons and states that later versions may add to are strings here, since generated clients refuse enum values that
 //! they do not know.
 
+pub(super) mod account;
 pub(super) mod binding;
 pub(super) mod cluster;
 pub(super) mod endpoint;
+pub(super) mod fleet;
 pub(super) mod hold;
 pub(super) mod plan;
 pub(super) mod shard;

@@ -32,6 +32,34 @@ pub(in crate::rest) struct TargetGroupSpec {
     /// The clusters whose bindings may use it.
     #[schema(value_type = Vec<String>, max_items = 1000)]
     clusters: Vec<Name>,
+    /// Further leave, for single namespaces.
+    #[serde(default)]
+    #[schema(max_items = 1000)]
+    grants: Vec<Grant>,
+}
+
+/// Leave for some namespaces of a cluster.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(in crate::rest) struct Grant {
+    #[schema(value_type = String)]
+    cluster: Name,
+    #[schema(min_items = 1, max_items = 1000)]
+    namespaces: Vec<String>,
+}
+
+impl From<model_group::Grant> for Grant {
+    fn from(grant: model_group::Grant) -> Self {
+        let model_group::Grant { cluster, namespaces } = grant;
+        Self { cluster, namespaces }
+    }
+}
+
+impl From<Grant> for model_group::Grant {
+    fn from(grant: Grant) -> Self {
+        let Grant { cluster, namespaces } = grant;
+        Self { cluster, namespaces }
+    }
 }
 
 /// What AWS said last.
@@ -184,14 +212,30 @@ impl From<ObservedTarget> for TargetHealth {
 
 impl From<model_group::TargetGroupSpec> for TargetGroupSpec {
     fn from(spec: model_group::TargetGroupSpec) -> Self {
-        let model_group::TargetGroupSpec { arn, clusters } = spec;
-        Self { arn, clusters }
+        let model_group::TargetGroupSpec {
+            arn,
+            clusters,
+            grants,
+        } = spec;
+        Self {
+            arn,
+            clusters,
+            grants: grants.into_iter().map(Into::into).collect(),
+        }
     }
 }
 
 impl From<TargetGroupSpec> for model_group::TargetGroupSpec {
     fn from(spec: TargetGroupSpec) -> Self {
-        let TargetGroupSpec { arn, clusters } = spec;
-        Self { arn, clusters }
+        let TargetGroupSpec {
+            arn,
+            clusters,
+            grants,
+        } = spec;
+        Self {
+            arn,
+            clusters,
+            grants: grants.into_iter().map(Into::into).collect(),
+        }
     }
 }

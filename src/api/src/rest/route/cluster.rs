@@ -22,6 +22,8 @@ pub(in crate::rest) fn routes() -> OpenApiRouter<Control> {
         .routes(routes!(list))
         .routes(routes!(get, put, delete))
         .routes(routes!(issue_token))
+        .routes(routes!(cordon))
+        .routes(routes!(uncordon))
 }
 
 /// How a cluster is taken away.
@@ -136,6 +138,45 @@ async fn delete(
             .await?
             .into(),
     ))
+}
+
+/// Set a cluster aside: it adds no new target, what it has stays and goes by the usual rules, and its silence does not
+/// count for the fleet.
+#[utoipa::path(
+    post, path = "/v1/clusters/{cluster}/cordon", operation_id = "cordonCluster", tag = "clusters",
+    params(("cluster" = String, Path, description = "The cluster's name"), WriteParams),
+    responses(
+        (status = 200, description = "The cluster, cordoned", body = Cluster),
+        (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+async fn cordon(
+    State(control): State<Control>,
+    Caller(principal): Caller,
+    Path(name): Path<Name>,
+    Query(params): Query<WriteParams>,
+) -> Answer<Json<Cluster>> {
+    let view = control.cordon_cluster(&principal, &name, true, params.dry_run);
+    Ok(Json(view.await?.into()))
+}
+
+/// Take a cluster back that was set aside.
+#[utoipa::path(
+    post, path = "/v1/clusters/{cluster}/uncordon", operation_id = "uncordonCluster", tag = "clusters",
+    params(("cluster" = String, Path, description = "The cluster's name"), WriteParams),
+    responses(
+        (status = 200, description = "The cluster, no longer cordoned", body = Cluster),
+        (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+async fn uncordon(
+    State(control): State<Control>,
+    Caller(principal): Caller,
+    Path(name): Path<Name>,
+    Query(params): Query<WriteParams>,
+) -> Answer<Json<Cluster>> {
+    let view = control.cordon_cluster(&principal, &name, false, params.dry_run);
+    Ok(Json(view.await?.into()))
 }
 
 /// Issue a further token for a cluster's agent. Those issued before stay valid.

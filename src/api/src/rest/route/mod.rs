@@ -1,8 +1,10 @@
 //! One file per aggregate: the routes and what each passes to control.
 
+pub(super) mod account;
 pub(super) mod binding;
 pub(super) mod cluster;
 pub(super) mod endpoint;
+pub(super) mod fleet;
 pub(super) mod hold;
 pub(super) mod plan;
 pub(super) mod shard;

@@ -1,0 +1,162 @@
+//! Several clusters on one target group: built programs, two real control planes, the AWS wire protocol.
+#![expect(clippy::unwrap_used, reason = "a test ends at its first surprise")]
+
+use std::time::Duration;
+
+use awssim::JournalFilter;
+use sandbox::{Progress, Wait, demo::Sandbox, elbow, kubernetes::ControlPlane, wait_until};
+
+const LIMIT: Duration = Duration::from_mins(1);
+/// Short, so that silence need not be long.
+const OPTIONS: [(&str, &str); 2] = [("--heartbeat", "1s"), ("--guard-silent-after", "4s")];
+
+fn bind(plane: &ControlPlane, sandbox: &Sandbox) {
+    elbow::apply(plane, "nginx", include_str!("../seed/nginx.yaml")).unwrap();
+    elbow::apply(plane, "tgb", &sandbox.binding()).unwrap();
+}
+
+/// Scales, and waits until Kubernetes is done.
+fn scale(plane: &ControlPlane, replicas: u32) {
+    let replicas = format!("--replicas={replicas}");
+    for arguments in [
+        ["scale", "deployment/nginx-deployment", replicas.as_str()],
+        ["rollout", "status", "deployment/nginx-deployment"],
+    ] {
+        elbow::done(&plane.kubectl(arguments).unwrap()).unwrap();
+    }
+}
+
+/// The calls that changed targets after `since`.
+fn writes(sandbox: &Sandbox, action: &str, since: u64) -> Vec<usize> {
+    let filter = JournalFilter {
+        action: Some(action.to_owned()),
+        since,
+        ..JournalFilter::default()
+    };
+    let page = sandbox.aws().journal(&filter);
+    page.entries.iter().map(|entry| entry.targets).collect()
+}
+
+fn last_call(sandbox: &Sandbox) -> u64 {
+    let page = sandbox.aws().journal(&JournalFilter::default());
+    page.entries.last().map_or(0, |entry| entry.sequence)
+}
+
+async fn stale(sandbox: &Sandbox, cluster: &str) {
+    let what = format!("cluster {cluster} to be shown as stale");
+    wait_until(LIMIT, &what, &Progress::silent(), async || {
+        let path = format!("/v1/clusters/{cluster}");
+        let told = sandbox.server.call(reqwest::Method::GET, &path, None).await?;
+        if told["status"]["stale"] == true {
+            Ok(())
+        } else {
+            Err(Wait::not_yet(told))
+        }
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn a_cluster_without_its_agent_keeps_its_targets_and_is_caught_up_in_one_call() {
+    if !tests::available() {
+        return;
+    }
+    let sandbox = Sandbox::with(Progress::silent(), &OPTIONS).await.unwrap();
+    let (second, mut agent) = sandbox.second_cluster("second").await.unwrap();
+    bind(&sandbox.plane, &sandbox);
+    bind(&second, &sandbox);
+    scale(&sandbox.plane, 2);
+    scale(&second, 3);
+    sandbox.registered(5).await.unwrap();
+
+    agent.kill().await.unwrap();
+    let since = last_call(&sandbox);
+    stale(&sandbox, "second").await;
+    scale(&second, 6);
+    // The other cluster's changes go on meanwhile.
+    scale(&sandbox.plane, 1);
+    sandbox.registered(4).await.unwrap();
+    assert_eq!(writes(&sandbox, "DeregisterTargets", since), [1]);
+    assert_eq!(writes(&sandbox, "RegisterTargets", since), [0_usize; 0]);
+
+    let since = last_call(&sandbox);
+    agent.restart().await.unwrap();
+    sandbox.registered(7).await.unwrap();
+    assert_eq!(writes(&sandbox, "RegisterTargets", since), [3]);
+    assert_eq!(writes(&sandbox, "DeregisterTargets", since), [0_usize; 0]);
+
+    // Its cluster is taken away with its targets, which nobody could delete there any more.
+    agent.kill().await.unwrap();
+    let delete = reqwest::Method::DELETE;
+    let (refused, problem) = sandbox
+        .server
+        .try_call(delete.clone(), "/v1/clusters/second", None)
+        .await
+        .unwrap();
+    assert_eq!(refused, 409, "{problem}");
+    sandbox
+        .server
+        .call(delete, "/v1/clusters/second?targets=drain", None)
+        .await
+        .unwrap();
+    sandbox.registered(1).await.unwrap();
+}
+
+/// Waits for an answer of REST.
+async fn answer(sandbox: &Sandbox, path: &str, what: &str, fits: impl Fn(&serde_json::Value) -> bool) {
+    wait_until(LIMIT, what, &Progress::silent(), async || {
+        let told = sandbox.server.call(reqwest::Method::GET, path, None).await?;
+        if fits(&told) {
+            Ok(())
+        } else {
+            Err(Wait::not_yet(told))
+        }
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn a_fleet_that_falls_silent_keeps_back_what_nobody_can_prove() {
+    if !tests::available() {
+        return;
+    }
+    let sandbox = Sandbox::with(Progress::silent(), &OPTIONS).await.unwrap();
+    bind(&sandbox.plane, &sandbox);
+    scale(&sandbox.plane, 2);
+    sandbox.registered(2).await.unwrap();
+    for ghost in ["ghost-1", "ghost-2", "ghost-3"] {
+        sandbox.server.register_cluster(ghost, "full").await.unwrap();
+    }
+    // As if their agents had been there until now.
+    let seen = "update clusters set seen_at = clock_timestamp() where name like 'ghost-%'";
+    sandbox::postgres::execute(sandbox.installation.database(), seen)
+        .await
+        .unwrap();
+    answer(&sandbox, "/v1/fleet", "the fleet to freeze", |fleet| {
+        fleet["frozen"] == true && fleet["silent"] == 3
+    })
+    .await;
+
+    // Nothing is selected any more, and every pod is alive.
+    let nobody = r#"{"spec": {"selector": {"app": "nobody"}}}"#;
+    let patch = ["patch", "service", "nginx-tgb-svc-alb-ip", "-p", nobody];
+    elbow::done(&sandbox.plane.kubectl(patch).unwrap()).unwrap();
+    answer(&sandbox, "/v1/holds", "a hold of the fleet", |holds| {
+        holds.to_string().contains("FleetFreeze")
+    })
+    .await;
+    sandbox.registered(2).await.unwrap();
+
+    // They are gone for good, says an operator.
+    for ghost in ["ghost-1", "ghost-2", "ghost-3"] {
+        let path = format!("/v1/clusters/{ghost}/cordon");
+        sandbox
+            .server
+            .call(reqwest::Method::POST, &path, None)
+            .await
+            .unwrap();
+    }
+    sandbox.registered(0).await.unwrap();
+}
