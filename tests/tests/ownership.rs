@@ -4,11 +4,11 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use aws_sdk_elasticloadbalancingv2::types::TargetDescription;
+use aws_sdk_elasticloadbalancingv2::{Client, types::TargetDescription};
 use awssim::JournalFilter;
 use reqwest::Method;
 use sandbox::{Progress, Wait, demo::Sandbox, elbow, wait_until};
-use serde_json::json;
+use serde_json::{Value, json};
 use tests::{condition, get, pod_targets};
 
 const NAME: &str = "my-tgb-alb-ip";
@@ -34,6 +34,31 @@ async fn told(sandbox: &Sandbox, reason: &str, words: &str) {
         }
     });
     told.await.unwrap();
+}
+
+/// Registers a target as LBC would.
+async fn register(aws: &Client, group: &str, target: &str) {
+    let (address, port) = target.rsplit_once(':').unwrap();
+    let description = TargetDescription::builder()
+        .id(address)
+        .port(port.parse().unwrap())
+        .build();
+    let call = aws
+        .register_targets()
+        .target_group_arn(group)
+        .targets(description);
+    call.send().await.unwrap();
+}
+
+/// The targets of a plan's steps of this action.
+fn planned(adoption: &Value, action: &str) -> BTreeSet<String> {
+    let steps = adoption["plan"]["steps"].as_array().unwrap().iter();
+    let targets = steps
+        .filter(|step| step["action"] == action)
+        .flat_map(|step| step["targets"].as_array().unwrap());
+    targets
+        .map(|target| format!("{}:{}", target["id"].as_str().unwrap(), target["port"]))
+        .collect()
 }
 
 #[tokio::test]
@@ -64,17 +89,7 @@ async fn an_object_of_the_load_balancer_controller_is_left_alone_until_it_is_tak
     // What LBC registered, its finalizer, and a target of nobody's.
     let foreign = "192.168.255.250:80";
     for target in pods.iter().map(String::as_str).chain([foreign]) {
-        let (address, port) = target.rsplit_once(':').unwrap();
-        let description = TargetDescription::builder()
-            .id(address)
-            .port(port.parse().unwrap())
-            .build();
-        aws.register_targets()
-            .target_group_arn(group)
-            .targets(description)
-            .send()
-            .await
-            .unwrap();
+        register(&aws, group, target).await;
     }
     let before = writes();
     let of_lbc = sandbox.binding().replace(
@@ -103,19 +118,17 @@ async fn an_object_of_the_load_balancer_controller_is_left_alone_until_it_is_tak
         .await
         .unwrap();
     assert_eq!(dry["binding"]["status"]["standing"], "managedByLbc");
-    let steps = dry["plan"]["steps"].as_array().unwrap();
-    let of = |action: &str| {
-        let targets = steps
-            .iter()
-            .filter(|step| step["action"] == action)
-            .flat_map(|step| step["targets"].as_array().unwrap());
-        targets
-            .map(|target| format!("{}:{}", target["id"].as_str().unwrap(), target["port"]))
-            .collect::<BTreeSet<_>>()
-    };
-    assert_eq!(of("claim"), pods, "what is there and wanted is made ours");
-    assert_eq!(of("register").len(), 1, "the pod that came since: {dry}");
-    assert_eq!(of("deregister"), BTreeSet::new());
+    assert_eq!(
+        planned(&dry, "claim"),
+        pods,
+        "what is there and wanted is made ours"
+    );
+    assert_eq!(
+        planned(&dry, "register").len(),
+        1,
+        "the pod that came since: {dry}"
+    );
+    assert_eq!(planned(&dry, "deregister"), BTreeSet::new());
     assert_eq!(
         writes(),
         before,

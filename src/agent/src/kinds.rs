@@ -139,6 +139,10 @@ where
 fn marked<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {
     #[derive(Default, Deserialize)]
     #[serde(rename_all = "camelCase", default)]
+    #[expect(
+        clippy::zero_sized_map_values,
+        reason = "a map is what is read; its values are skipped"
+    )]
     struct Marked {
         name: Option<String>,
         namespace: Option<String>,

@@ -263,8 +263,8 @@ impl<'a> Account<'a> {
             Standing::Served | Standing::NotServed | Standing::Unstated | Standing::Contested => return None,
         };
         let planned = match &self.holder.wish {
-            Wish::Unknown(problem) => problem.to_string(),
-            Wish::Stated(Statement {
+            Wish::Unknown(problem)
+            | Wish::Stated(Statement {
                 problem: Some(problem),
                 ..
             }) => problem.to_string(),

@@ -19,18 +19,18 @@ fn marked(name: &str, resource_version: u64, marks: Option<Marks>) -> JudgedSour
     judged
 }
 
-fn of_lbc() -> Option<Marks> {
-    Some(Marks {
+fn of_lbc() -> Marks {
+    Marks {
         finalizers: [LBC_FINALIZER.to_owned()].into(),
         ..Marks::default()
-    })
+    }
 }
 
-fn labelled(value: &str) -> Option<Marks> {
-    Some(Marks {
+fn labelled(value: &str) -> Marks {
+    Marks {
         labels: [(SERVE_LABEL.to_owned(), value.to_owned())].into(),
         ..Marks::default()
-    })
+    }
 }
 
 impl Fixture {
@@ -69,13 +69,15 @@ impl Fixture {
 
 #[tokio::test]
 async fn what_a_cluster_serves_changes_who_acts_and_deletes_nothing() -> Result<()> {
+    use Standing::{ManagedByLBC, NotServed, Served};
+
     let fixture = Fixture::new().await?;
     fixture
         .upsert([
             marked("bare", 1, Some(Marks::default())),
-            marked("yes", 1, labelled("true")),
-            marked("no", 1, labelled("false")),
-            marked("lbc", 1, of_lbc()),
+            marked("yes", 1, Some(labelled("true"))),
+            marked("no", 1, Some(labelled("false"))),
+            marked("lbc", 1, Some(of_lbc())),
         ])
         .await?;
     let standings = async || {
@@ -85,7 +87,6 @@ async fn what_a_cluster_serves_changes_who_acts_and_deletes_nothing() -> Result<
         }
         anyhow::Ok(all)
     };
-    use Standing::{ManagedByLBC, NotServed, Served};
     assert_eq!(standings().await?, [Served, Served, NotServed, ManagedByLBC]);
     assert_eq!(
         fixture.subscribed().await?,
@@ -109,7 +110,11 @@ async fn what_a_cluster_serves_changes_who_acts_and_deletes_nothing() -> Result<
 async fn an_agent_that_does_not_say_whose_an_object_is_changes_nothing_and_starts_nothing() -> Result<()> {
     let fixture = Fixture::new().await?;
     fixture
-        .upsert([source("web"), marked("lbc", 1, of_lbc()), marked("new", 1, None)])
+        .upsert([
+            source("web"),
+            marked("lbc", 1, Some(of_lbc())),
+            marked("new", 1, None),
+        ])
         .await?;
     assert_eq!(fixture.standing("new").await?, Standing::Unstated);
     fixture
@@ -130,7 +135,7 @@ async fn an_agent_that_does_not_say_whose_an_object_is_changes_nothing_and_start
 async fn an_adopted_object_is_ours_once_the_finalizer_is_gone_and_contested_if_it_comes_back() -> Result<()> {
     let fixture = Fixture::new().await?;
     fixture.serve(Serve::Labelled).await?;
-    fixture.upsert([marked("web", 1, of_lbc())]).await?;
+    fixture.upsert([marked("web", 1, Some(of_lbc()))]).await?;
     let binding = fixture.binding(&arn("web")).await?;
     let stale = fixture.store.adopt("me", binding.id, binding.version + 1).await;
     assert!(matches!(stale, Err(Error::Conflict { .. })), "{stale:?}");
@@ -143,7 +148,7 @@ async fn an_adopted_object_is_ours_once_the_finalizer_is_gone_and_contested_if_i
     );
     assert_eq!(entry.object, object("web").to_string());
     // Stated again before the agent has done its part.
-    fixture.upsert([marked("web", 2, of_lbc())]).await?;
+    fixture.upsert([marked("web", 2, Some(of_lbc()))]).await?;
     assert_eq!(fixture.standing("web").await?, Standing::Adopting);
     fixture.upsert([marked("web", 3, Some(Marks::default()))]).await?;
     assert_eq!(
@@ -151,9 +156,11 @@ async fn an_adopted_object_is_ours_once_the_finalizer_is_gone_and_contested_if_i
         Standing::Served,
         "although it has no label"
     );
-    fixture.upsert([marked("web", 4, of_lbc())]).await?;
+    fixture.upsert([marked("web", 4, Some(of_lbc()))]).await?;
     assert_eq!(fixture.standing("web").await?, Standing::Contested);
-    fixture.upsert([marked("web", 5, labelled("false"))]).await?;
+    fixture
+        .upsert([marked("web", 5, Some(labelled("false")))])
+        .await?;
     assert_eq!(fixture.standing("web").await?, Standing::NotServed);
     Ok(())
 }
@@ -201,7 +208,7 @@ async fn a_vanished_target_that_was_registered_again_is_remembered_until_an_adop
 async fn many_deletions_of_what_somebody_else_acts_on_are_no_mass_unbinding_of_ours() -> Result<()> {
     let fixture = Fixture::new().await?;
     let theirs: Vec<_> = (0..6)
-        .map(|number| marked(&format!("lbc-{number}"), 1, of_lbc()))
+        .map(|number| marked(&format!("lbc-{number}"), 1, Some(of_lbc())))
         .collect();
     fixture.upsert(theirs.clone()).await?;
     fixture.upsert([source("web")]).await?;
