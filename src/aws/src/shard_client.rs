@@ -93,6 +93,11 @@ impl ShardClient {
         self.inner.caller.permit(Category::Registration, lane, turn).await
     }
 
+    /// Leave to write targets now, if there is a call left that nobody waits for.
+    pub fn try_permit(&self, lane: Lane) -> Option<Permit> {
+        self.inner.caller.budget.try_acquire(Category::Registration, lane)
+    }
+
     /// How full the bucket of this category is, 0 to 1.
     pub fn level(&self, category: Category) -> f64 {
         self.inner.caller.budget.level(category)

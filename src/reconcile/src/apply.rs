@@ -1,10 +1,7 @@
 //! Applying a plan: permit, intent, call, outcome. Each writing step waits for leave to call first, so that the intent
 //! does not age in a queue.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use aws::{
     Deadline,
@@ -20,63 +17,102 @@ use store::Outcome;
 
 use crate::pass::{Context, Error};
 
-/// Leave to call AWS, one per writing step.
+/// The batches whose changes have gathered long enough and are still to be sent, the one that waits longest first.
 #[derive(Default)]
-pub(crate) struct Permits(Vec<Permit>);
-
-impl Permits {
-    /// Waits for the first permit that the plan needs. Says whether time passed, in which the plan may have changed.
-    pub(crate) async fn wait(&mut self, context: &Context, arn: &TargetGroupArn, plan: &Plan) -> bool {
-        let lane = plan.steps.iter().filter_map(lane).min().unwrap_or(Lane::Add);
-        let asked = tokio::time::Instant::now();
-        self.0.push(context.client.permit(lane, turn(arn)).await);
-        asked.elapsed() > Duration::from_millis(5)
-    }
-
-    async fn take(&mut self, context: &Context, arn: &TargetGroupArn, lane: Lane) -> Permit {
-        match self.0.pop() {
-            Some(permit) => permit,
-            None => context.client.permit(lane, turn(arn)).await,
-        }
-    }
-}
-
-/// The batches whose changes have gathered long enough.
-pub(crate) struct Ripe {
-    batches: BTreeSet<Batch>,
-    /// How long until the next batch is ripe.
-    pub(crate) wait: Option<Duration>,
-}
+pub(crate) struct Ripe(Vec<Batch>);
 
 impl Ripe {
-    /// Asks how long the plan's changes should go on gathering.
-    pub(crate) fn of(context: &Context, arn: &TargetGroupArn, plan: &Plan) -> Self {
+    /// Asks how much longer the plan's other batches should gather, and answers when the next of them is ripe.
+    pub(crate) fn ask(&mut self, context: &Context, arn: &TargetGroupArn, plan: &Plan) -> Option<Duration> {
         let mut targets = BTreeMap::<Batch, usize>::new();
         for step in &plan.steps {
             if let Some(lane) = lane(step) {
                 *targets.entry(lane.into()).or_default() += step.targets();
             }
         }
-        let mut ripe = Self {
-            batches: BTreeSet::new(),
-            wait: None,
-        };
+        self.0.retain(|batch| targets.contains_key(batch));
+        let mut next = None;
         for (batch, targets) in targets {
+            if self.0.contains(&batch) {
+                continue;
+            }
             let wait = context.client.gather(arn, batch, targets);
             if wait.is_zero() {
-                ripe.batches.insert(batch);
+                self.0.push(batch);
             } else {
-                ripe.wait = Some(ripe.wait.map_or(wait, |other| other.min(wait)));
+                next = Some(next.map_or(wait, |other: Duration| other.min(wait)));
             }
         }
-        ripe
+        next
     }
 
     /// Leaves in the plan what is ripe, and what calls nobody.
     pub(crate) fn pick(&self, plan: &mut Plan) {
-        plan.steps
-            .retain(|step| lane(step).is_none_or(|lane| self.batches.contains(&lane.into())));
+        retain(plan, &self.0);
     }
+
+    /// What the plan had of it is sent.
+    pub(crate) fn sent(&mut self, plan: &Plan) {
+        self.0.retain(|batch| lane_of(plan, *batch).is_none());
+    }
+}
+
+/// Leave to call AWS.
+#[derive(Default)]
+pub(crate) struct Permits(Vec<Permit>);
+
+impl Permits {
+    /// Waits for a permit for what is ripe for longest. Says whether time passed, in which the plan may have changed.
+    pub(crate) async fn wait(
+        &mut self,
+        context: &Context,
+        arn: &TargetGroupArn,
+        plan: &Plan,
+        ripe: &Ripe,
+    ) -> bool {
+        let lane = ripe.0.iter().find_map(|batch| lane_of(plan, *batch));
+        let asked = tokio::time::Instant::now();
+        let permit = context.client.permit(lane.unwrap_or(Lane::Add), turn(arn)).await;
+        self.0.push(permit);
+        asked.elapsed() > Duration::from_millis(5)
+    }
+
+    /// Takes what is there for the other batches, and leaves in the plan what can be sent now: no call waits for the
+    /// permit of another.
+    pub(crate) fn cover(&mut self, context: &Context, plan: &mut Plan, ripe: &Ripe) {
+        let mut covered: Vec<Batch> = self.0.iter().map(|permit| permit.lane().into()).collect();
+        for batch in &ripe.0 {
+            if covered.contains(batch) {
+                continue;
+            }
+            let permit = lane_of(plan, *batch).and_then(|lane| context.client.try_permit(lane));
+            if let Some(permit) = permit {
+                self.0.push(permit);
+                covered.push(*batch);
+            }
+        }
+        retain(plan, &covered);
+    }
+
+    async fn take(&mut self, context: &Context, arn: &TargetGroupArn, lane: Lane) -> Permit {
+        let batch = Batch::from(lane);
+        match self.0.iter().position(|permit| batch == permit.lane().into()) {
+            Some(index) => self.0.swap_remove(index),
+            None => context.client.permit(lane, turn(arn)).await,
+        }
+    }
+}
+
+/// Leaves in the plan the steps of these batches, and those that call nobody.
+fn retain(plan: &mut Plan, batches: &[Batch]) {
+    plan.steps
+        .retain(|step| lane(step).is_none_or(|lane| batches.contains(&lane.into())));
+}
+
+/// The most urgent lane of the batch's steps, if the plan has any.
+fn lane_of(plan: &Plan, batch: Batch) -> Option<Lane> {
+    let lanes = plan.steps.iter().filter_map(lane);
+    lanes.filter(|lane| batch == (*lane).into()).min()
 }
 
 /// Whose turn a call is.

@@ -51,6 +51,7 @@ impl Context {
             self.recall(arn, memory).await?;
         }
         let (mut observed, mut applied) = (false, false);
+        let mut ripe = apply::Ripe::default();
         for _ in 0..ROUNDS {
             let mut input = self.gather(arn, memory).await?;
             let mut plan = planner::plan(&input);
@@ -63,7 +64,7 @@ impl Context {
                 self.report(&input, &plan, memory).await?;
                 return Ok(wake_in(&input, &plan));
             }
-            let ripe = apply::Ripe::of(self, arn, &plan);
+            let next = ripe.ask(self, arn, &plan);
             ripe.pick(&mut plan);
             if plan.steps.is_empty() {
                 // Each change that joins wakes the group, and so does the end of the wait.
@@ -72,19 +73,20 @@ impl Context {
                 } else {
                     self.note(&input, &plan, memory).await?;
                 }
-                return Ok(earlier(ripe.wait, wake_in(&input, &plan)));
+                return Ok(earlier(next, wake_in(&input, &plan)));
             }
             applied = true;
             let mut permits = apply::Permits::default();
             if plan.steps.iter().any(Step::writes_aws) {
-                let waited = permits.wait(self, arn, &plan).await;
-                if waited {
+                if permits.wait(self, arn, &plan, &ripe).await {
                     // What changed meanwhile joins the call.
                     input = self.gather(arn, memory).await?;
                     plan = planner::plan(&input);
                     ripe.pick(&mut plan);
                 }
+                permits.cover(self, &mut plan, &ripe);
             }
+            ripe.sent(&plan);
             let failure = self.apply(arn, &plan, permits).await?;
             let failed = failure.is_some();
             memory.seen.failure = failure;

@@ -40,12 +40,6 @@ impl Bucket {
         }
     }
 
-    /// Whether `tokens` are there now.
-    pub(super) fn has(&mut self, tokens: f64, now: Instant) -> bool {
-        self.refill(now);
-        self.tokens >= tokens.min(self.capacity)
-    }
-
     pub(super) fn take(&mut self) {
         self.tokens -= 1.0;
     }
@@ -106,7 +100,7 @@ mod tests {
 
     fn drain(bucket: &mut Bucket, now: Instant) -> usize {
         let mut taken = 0;
-        while bucket.has(1.0, now) {
+        while bucket.until(1.0, now).is_zero() {
             bucket.take();
             taken += 1;
         }
@@ -129,7 +123,7 @@ mod tests {
         let mut bucket = bucket(start);
         bucket.throttled(start);
         bucket.throttled(start + Duration::from_millis(10));
-        assert!(!bucket.has(1.0, start + Duration::from_millis(20)));
+        assert!(bucket.until(1.0, start + Duration::from_millis(20)) > Duration::ZERO);
         let rate = bucket.rate;
         assert!(
             (2.79..2.81).contains(&rate),
@@ -139,7 +133,7 @@ mod tests {
         bucket.throttled(start + Duration::from_secs(2));
         assert!((1.9..2.1).contains(&bucket.rate), "{}", bucket.rate);
 
-        bucket.has(1.0, start + Duration::from_mins(5));
+        bucket.until(1.0, start + Duration::from_mins(5));
         assert!(
             (bucket.rate - 4.0).abs() < 1e-9,
             "back to what is set and no further: {}",

@@ -169,6 +169,24 @@ impl Budget {
         }
     }
 
+    /// Leave to make one call now, if there is a token and nobody waits who would be served before.
+    pub fn try_acquire(&self, category: Category, lane: Lane) -> Option<Permit> {
+        let now = Instant::now();
+        let mut state = self.lock();
+        let State { lines, account, .. } = &mut *state;
+        let Line { bucket, lanes } = &mut lines[category as usize];
+        let mut account = account.as_mut().filter(|_| category.is_elbv2());
+        if lanes.first().is_some_and(|waiting| waiting <= lane) {
+            return None;
+        }
+        self.afford(bucket, account.as_deref_mut(), lane, now).ok()?;
+        bucket.take();
+        if let Some(account) = account {
+            account.take();
+        }
+        Some(self.grant(category, lane))
+    }
+
     /// How full the bucket is, 0 to 1; those who wait count as served.
     pub fn level(&self, category: Category) -> f64 {
         let mut state = self.lock();
@@ -209,17 +227,8 @@ impl Budget {
             let Some(lane) = lanes.first() else {
                 break Duration::from_mins(1);
             };
-            let reserved = if lane == Lane::RemoveTerminating {
-                0.0
-            } else {
-                self.inner.settings.reserved
-            };
-            let account_has = account.as_mut().is_none_or(|account| account.has(1.0, now));
-            if !bucket.has(1.0 + reserved, now) || !account_has {
-                let account = account
-                    .as_mut()
-                    .map_or(Duration::ZERO, |account| account.until(1.0, now));
-                break bucket.until(1.0 + reserved, now).max(account);
+            if let Err(until) = self.afford(bucket, account.as_deref_mut(), lane, now) {
+                break until;
             }
             let Some(grant) = lanes.pop(lane).filter(|grant| !grant.is_closed()) else {
                 continue;
@@ -228,15 +237,7 @@ impl Budget {
             if let Some(account) = &mut account {
                 account.take();
             }
-            grants.push((
-                grant,
-                Permit {
-                    budget: self.clone(),
-                    category,
-                    lane,
-                    spent: false,
-                },
-            ));
+            grants.push((grant, self.grant(category, lane)));
         };
         // A permit that nobody takes gives its call back, which locks again.
         drop(state);
@@ -245,6 +246,33 @@ impl Budget {
         }
         // Timers count in milliseconds; looking a moment too early would spin.
         next + Duration::from_millis(1)
+    }
+
+    /// Whether a call of this lane can be made now, or in how long to look again.
+    fn afford(
+        &self,
+        bucket: &mut Bucket,
+        account: Option<&mut Bucket>,
+        lane: Lane,
+        now: Instant,
+    ) -> Result<(), Duration> {
+        let reserved = if lane == Lane::RemoveTerminating {
+            0.0
+        } else {
+            self.inner.settings.reserved
+        };
+        let until = bucket.until(1.0 + reserved, now);
+        let until = account.map_or(until, |account| until.max(account.until(1.0, now)));
+        if until.is_zero() { Ok(()) } else { Err(until) }
+    }
+
+    fn grant(&self, category: Category, lane: Lane) -> Permit {
+        Permit {
+            budget: self.clone(),
+            category,
+            lane,
+            spent: false,
+        }
     }
 
     fn give_back(&self, category: Category) {

@@ -76,6 +76,26 @@ async fn when_tokens_are_scarce_the_urgent_lane_goes_first_though_it_asked_last(
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_does_not_wait_gets_what_nobody_waits_for() {
+    let budget = Budget::new(Settings::default(), Start::Full);
+    let now = |lane| budget.try_acquire(Category::Registration, lane);
+    now(Lane::Add).expect("the bucket is full").spend();
+    drain(&budget, Lane::RemoveTerminating).await;
+    assert!(now(Lane::RemoveTerminating).is_none(), "it is empty");
+    let waiting = take(&budget, Lane::Add);
+    let mut waiting = std::pin::pin!(waiting);
+    assert!(
+        timeout(Duration::from_millis(600), &mut waiting).await.is_err(),
+        "the reserve is kept"
+    );
+    assert!(now(Lane::RemoveOther).is_none(), "somebody waits who goes before");
+    now(Lane::RemoveTerminating)
+        .expect("nobody waits who goes before")
+        .spend();
+    waiting.await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_gives_up_waiting_costs_nothing_and_a_permit_unspent_goes_back() {
     let budget = Budget::new(Settings::default(), Start::Full);
     drain(&budget, Lane::RemoveTerminating).await;
