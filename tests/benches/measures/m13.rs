@@ -40,8 +40,10 @@ pub(crate) async fn run() {
     } = &mut world;
     clusters[0].start_agent(installation, server).await;
     let begun = crate::now();
-    let first = world.registrations(0, 1).await[0].received;
-    world.registrations(0, BOUND.into()).await;
+    let first = world.registrations(0, |calls| !calls.is_empty()).await[0].received;
+    world
+        .registrations(0, |calls| calls.len() >= usize::from(BOUND))
+        .await;
     let agent = usage(&world);
     let parameters = format!(
         "{NODES} nodes, {} pods, {SERVICES} services with slices, {BOUND} bound",

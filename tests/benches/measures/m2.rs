@@ -26,7 +26,9 @@ pub(crate) async fn run() {
     for group in 0..GROUPS {
         slices.create(&name(group), &pods(group, 1)).await;
     }
-    world.registrations(0, GROUPS.into()).await;
+    world
+        .registrations(0, |calls| calls.len() >= usize::from(GROUPS))
+        .await;
     for (count, latency) in (2..).zip(LATENCIES) {
         world.set_latency(latency);
         world.rest().await;
@@ -41,7 +43,9 @@ pub(crate) async fn run() {
             .buffer_unordered(WRITERS)
             .collect()
             .await;
-        let calls = world.registrations(since, GROUPS.into()).await;
+        let calls = world
+            .registrations(since, |calls| calls.len() >= usize::from(GROUPS))
+            .await;
         let times = begun.iter().map(|(name, begun)| {
             let arn = &world.clusters[0].groups[name];
             let mut of_group = calls

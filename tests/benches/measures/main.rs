@@ -9,6 +9,7 @@ mod figures;
 mod m1;
 mod m13;
 mod m2;
+mod m8;
 mod restart;
 mod slices;
 mod world;
@@ -35,6 +36,8 @@ enum Measure {
     M4,
     /// Rolling restarts of a whole fleet
     M5,
+    /// All agents of a fleet reconnect at once
+    M8,
     /// The agent's footprint in a large cluster
     M13,
 }
@@ -50,6 +53,7 @@ async fn main() {
         Measure::M2 => m2::run().await,
         Measure::M4 => restart::m4().await,
         Measure::M5 => restart::m5().await,
+        Measure::M8 => m8::run().await,
         Measure::M13 => m13::run().await,
     }
 }

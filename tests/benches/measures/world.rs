@@ -29,6 +29,8 @@ const REST: Duration = Duration::from_secs(30);
 /// Everything that is up. Dropping it stops it, clients before what they talk to.
 pub(crate) struct World {
     pub(crate) clusters: Vec<Cluster>,
+    /// The ARNs of all target groups by their names.
+    pub(crate) groups: BTreeMap<String, String>,
     pub(crate) server: Server,
     pub(crate) installation: Installation,
     aws: Running,
@@ -57,27 +59,37 @@ impl World {
 
     /// The same, but the clusters' agents are still to be started.
     pub(crate) async fn without_agents(clusters: Vec<(Options, Vec<String>)>) -> Self {
+        let names: Vec<_> = clusters
+            .iter()
+            .flat_map(|(_, groups)| groups.iter().cloned())
+            .collect();
+        let mut world = Self::without_clusters(&names, &[]).await;
+        for (options, names) in clusters {
+            let groups = names.into_iter().map(|name| {
+                let arn = world.groups[&name].clone();
+                (name, arn)
+            });
+            let cluster = Cluster::register(&world.server, options, groups.collect()).await;
+            world.clusters.push(cluster);
+        }
+        world
+    }
+
+    /// Only these target groups in AWS, and a server with further options.
+    pub(crate) async fn without_clusters(groups: &[String], server_options: &[(&str, &str)]) -> Self {
         let options = postgres::Options {
             fsync: true,
             ..postgres::Options::default()
         };
         let postgres = Postgres::start_own(options).await.unwrap();
         let aws = Simulator::builder().start_local().await.unwrap();
-        let names = clusters.iter().flat_map(|(_, groups)| groups);
-        let arns = load(aws.handle(), names);
+        let groups = load(aws.handle(), groups);
         let database = postgres.fresh_database("bench").await.unwrap();
         let installation = Installation::new(database, aws.url().to_owned(), Progress::silent()).unwrap();
-        let server = installation.server("server-1", &[]).await.unwrap();
-        let mut started = Vec::new();
-        for (options, groups) in clusters {
-            let groups = groups.into_iter().map(|name| {
-                let arn = arns[&name].clone();
-                (name, arn)
-            });
-            started.push(Cluster::register(&server, options, groups.collect()).await);
-        }
+        let server = installation.server("server-1", server_options).await.unwrap();
         Self {
-            clusters: started,
+            clusters: Vec::new(),
+            groups,
             server,
             installation,
             aws,
@@ -106,7 +118,11 @@ impl World {
 
     /// The sequence number of the last call that AWS received.
     pub(crate) fn last_call(&self) -> u64 {
-        self.aws().journal(&JournalFilter::default()).next
+        let nothing = JournalFilter {
+            limit: Some(0),
+            ..JournalFilter::default()
+        };
+        self.aws().journal(&nothing).next
     }
 
     /// All calls after `since`, as far as they go now.
@@ -140,21 +156,18 @@ impl World {
         first.unwrap_or_else(|| panic!("no {action} in {LIMIT:?}"))
     }
 
-    /// The calls that register after `since`, so many of them.
-    pub(crate) async fn registrations(&self, since: u64, count: usize) -> Vec<Entry> {
+    /// The calls that register after `since`, until they are `enough`.
+    pub(crate) async fn registrations(&self, since: u64, enough: impl Fn(&[Entry]) -> bool) -> Vec<Entry> {
         let mut calls = Vec::new();
         let mut filter = JournalFilter {
             since,
             action: Some("RegisterTargets".to_owned()),
             ..JournalFilter::default()
         };
-        while calls.len() < count {
+        while !enough(&calls) {
             let page = self.aws().wait_journal(&filter, LIMIT).await;
-            assert!(
-                !page.entries.is_empty(),
-                "{} of {count} calls, then none in {LIMIT:?}",
-                calls.len()
-            );
+            let come = calls.len();
+            assert!(!page.entries.is_empty(), "{come} calls, then none in {LIMIT:?}");
             filter.since = page.next;
             calls.extend(page.entries);
         }
@@ -197,8 +210,9 @@ impl Cluster {
 }
 
 /// Makes the target groups, and answers their ARNs by name.
-fn load<'a>(aws: &Handle, names: impl Iterator<Item = &'a String>) -> BTreeMap<String, String> {
+fn load(aws: &Handle, names: &[String]) -> BTreeMap<String, String> {
     let groups: Vec<_> = names
+        .iter()
         .map(|name| json!({"name": name, "vpc": fixture::VPC, "port": 80, "target_type": "ip"}))
         .collect();
     let world = json!({
