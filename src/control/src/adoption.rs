@@ -17,7 +17,7 @@ use store::{ClusterState, StoredBinding};
 use crate::{Control, Error, Principal, Write, bindings::BindingName, text, view::AdoptionView};
 
 /// An agent that was not heard of for longer than this says nothing about LBC.
-const FRESH: Duration = Duration::from_secs(60);
+const FRESH: Duration = Duration::from_mins(1);
 
 impl Control {
     /// Takes a binding over. `lbc_is_gone`: the operator's word where the agent cannot say so.
