@@ -1,4 +1,4 @@
-//! The service's outside: REST for people and portals, gRPC for agents.
+//! The service's outside: REST and gRPC for people and portals, gRPC for agents.
 //!
 //! This crate owns the transports and nothing else: who a token belongs to, what its owner may do and what a request
 //! means is decided in `control`. It turns requests into calls of control, and control's answers and errors into JSON,
@@ -7,8 +7,11 @@
 //! what the loop has to say goes out here.
 
 pub mod agent;
+pub mod grpc;
 pub mod problem;
 pub mod rest;
+mod status;
+mod subject;
 mod tls;
 pub mod use_case;
 

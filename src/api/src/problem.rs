@@ -39,6 +39,12 @@ impl Kind {
         Refusal::ALL.into_iter().map(Self::Refused).chain(transport)
     }
 
+    /// The kind of a problem of this type.
+    pub(crate) fn of_type(kind: &str) -> Option<Self> {
+        let slug = kind.strip_prefix("/problems/")?;
+        Self::all().find(|kind| kind.row().slug == slug)
+    }
+
     /// The table. Types are API: they are never renamed.
     pub fn row(self) -> Row {
         let (status, slug, title, code) = match self {

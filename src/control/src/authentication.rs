@@ -43,21 +43,32 @@ impl Control {
             let message = "an admin's token is for everything: leave the scope out, or make an editor's";
             return Err(Error::at("scope", message));
         }
-        let role = match role {
-            ApiRole::Admin => store::Role::Admin,
-            ApiRole::Editor => store::Role::Editor,
-            ApiRole::Viewer => store::Role::Viewer,
-        };
+        let hash = token.hash();
         Ok(self
             .store
             .add_token(
                 "command line",
-                token.hash().as_bytes(),
+                hash.as_bytes(),
                 name,
-                role,
+                role.into(),
                 scope.as_ref(),
+                None,
             )
             .await?)
+    }
+
+    /// The first admin's token of an installation that has no admin; `None`: it has one.
+    pub async fn bootstrap(&self) -> Result<Option<Token>, Error> {
+        if self.store.has_admin().await? {
+            return Ok(None);
+        }
+        let token = Token::generate();
+        let hash = token.hash();
+        let added = self
+            .store
+            .add_first_admin("first start", hash.as_bytes(), "bootstrap")
+            .await?;
+        Ok(added.then_some(token))
     }
 }
 
@@ -67,6 +78,16 @@ pub enum ApiRole {
     Admin,
     Editor,
     Viewer,
+}
+
+impl From<ApiRole> for store::Role {
+    fn from(role: ApiRole) -> Self {
+        match role {
+            ApiRole::Admin => Self::Admin,
+            ApiRole::Editor => Self::Editor,
+            ApiRole::Viewer => Self::Viewer,
+        }
+    }
 }
 
 /// The name of an agent's token.

@@ -189,6 +189,14 @@ impl Control {
         Ok(stored.into())
     }
 
+    /// The binding of this name; of two, the object's.
+    pub(crate) async fn named_binding(&self, name: &BindingName) -> Result<StoredBinding, Error> {
+        text::object_name(&name.object)?;
+        let cluster = self.cluster(&name.cluster).await?.cluster.id;
+        let found = self.find_binding(cluster, &name.object, None).await?;
+        found.ok_or_else(|| Error::not_found("binding", &name.object))
+    }
+
     pub(crate) async fn find_binding(
         &self,
         cluster: ClusterId,

@@ -1,5 +1,7 @@
 //! Clusters.
 
+use std::time::Duration;
+
 use model::{
     ClusterId, Name,
     cluster::{Cluster, ClusterSpec, Leaving},
@@ -123,8 +125,13 @@ impl Control {
         Ok(view)
     }
 
-    /// A further token for the cluster's agent. Those issued before stay valid.
-    pub async fn issue_agent_token(&self, principal: &Principal, name: &Name) -> Result<Token, Error> {
+    /// A further token for the cluster's agent. Those issued before end after `overlap`; without, they stay valid.
+    pub async fn issue_agent_token(
+        &self,
+        principal: &Principal,
+        name: &Name,
+        overlap: Option<Duration>,
+    ) -> Result<Token, Error> {
         let actor = principal.write("issue tokens")?;
         let state = self.cluster(name).await?;
         if state.leaving.is_some() {
@@ -133,7 +140,15 @@ impl Control {
             );
             return Err(Error::Conflict(message));
         }
-        self.new_agent_token(actor, &state.cluster).await
+        let cluster = state.cluster;
+        let token = self.new_agent_token(actor, &cluster).await?;
+        if let Some(overlap) = overlap {
+            let hash = token.hash();
+            self.store
+                .expire_other_agent_tokens(actor, cluster.id, hash.as_bytes(), overlap)
+                .await?;
+        }
+        Ok(token)
     }
 
     async fn new_agent_token(&self, actor: &str, cluster: &Cluster) -> Result<Token, Error> {
@@ -145,6 +160,7 @@ impl Control {
                 token.hash().as_bytes(),
                 &agent_token_name(&cluster.name),
                 role,
+                None,
                 None,
             )
             .await?;

@@ -153,6 +153,7 @@ impl From<store::Error> for Error {
             // No use case leases a shard or applies a plan.
             E::LeaseLost { .. }
             | E::PlanStale { .. }
+            | E::Paused
             | E::Inconsistent { .. }
             | E::Address(_)
             | E::Migration(_)

@@ -11,15 +11,19 @@
 
 mod accounts;
 mod adoption;
+pub mod audit;
 mod authentication;
 pub mod bindings;
 mod clusters;
 mod compile;
 pub mod endpoints;
 mod error;
+pub mod events;
+pub mod explain;
 mod fleet;
 mod holds;
 mod list;
+pub mod pauses;
 mod plans;
 mod principal;
 pub mod session;
@@ -28,6 +32,7 @@ mod shards;
 mod target_groups;
 mod text;
 mod token;
+mod tokens;
 pub mod view;
 mod wakes;
 
@@ -36,6 +41,7 @@ pub use error::{Error, Kind};
 pub use list::{Expected, Listing, Page, Write, Written};
 pub use principal::{Principal, Role};
 pub use settings::Settings;
+pub use store::{AuditEntry, Event, Retention, StoredPause, StoredToken};
 pub use token::{Token, TokenHash};
 
 use std::sync::Arc;
@@ -61,6 +67,21 @@ impl Control {
         }
     }
 
+    /// Forgets what is too old, for ever; in batches, so that nobody waits for it.
+    async fn forget(&self) {
+        loop {
+            let pause = match self.store.forget(&self.settings.retention).await {
+                Ok(true) => settings::BETWEEN_BATCHES,
+                Ok(false) => settings::BETWEEN_LOOKS,
+                Err(error) => {
+                    tracing::warn!(error = %error, "old records were not forgotten");
+                    settings::BETWEEN_LOOKS
+                }
+            };
+            tokio::time::sleep(pause).await;
+        }
+    }
+
     /// Passes the database's wakes on to the sessions of this process, and polls for what they may have missed.
     pub fn spawn(&self, tasks: &Tasks, heard: store::Wakes) {
         let (wakes, soft) = (self.wakes.clone(), tasks.soft());
@@ -71,6 +92,10 @@ impl Control {
         let poll = wakes.poll(self.store.clone(), self.settings.poll);
         tasks.spawn(TaskKind::Critical, "session poll", async move {
             soft.run_until_cancelled(poll).await;
+        });
+        let (control, soft) = (self.clone(), tasks.soft());
+        tasks.spawn(TaskKind::Critical, "retention", async move {
+            soft.run_until_cancelled(control.forget()).await;
         });
     }
 }

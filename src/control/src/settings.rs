@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use model::guard::Guards;
+use store::Retention;
 
 /// What an operator can set about the use cases.
 #[derive(Clone, Debug)]
@@ -11,7 +12,12 @@ pub struct Settings {
     pub poll: Duration,
     /// The loop's guards, so that a preview says what the loop would do.
     pub guards: Guards,
+    pub retention: Retention,
 }
+
+/// Forgetting goes on after so long while there is more to forget, and looks again after so long.
+pub(crate) const BETWEEN_BATCHES: Duration = Duration::from_millis(100);
+pub(crate) const BETWEEN_LOOKS: Duration = Duration::from_mins(10);
 
 impl Default for Settings {
     fn default() -> Self {
@@ -19,6 +25,7 @@ impl Default for Settings {
             heartbeat: Duration::from_secs(10),
             poll: Duration::from_secs(15),
             guards: Guards::default(),
+            retention: Retention::default(),
         }
     }
 }

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use model::{
-    HoldId, Name, Observed, PlanId, Shard, TargetGroupArn,
+    BindingId, HoldId, Name, Observed, PlanId, Shard, TargetGroupArn,
     binding::Binding,
     cluster::{Cluster, Leaving},
-    condition::BindingStatus,
+    condition::{BindingStatus, Problem},
     fact::{ObjectName, ServiceFacts},
     ownership::{Surroundings, Webhook},
     plan::{Hold, Plan},
@@ -87,6 +87,24 @@ pub struct PlanView {
     pub plan: Plan,
     /// What became of each step; `None`: not known (yet).
     pub outcome: Option<serde_json::Value>,
+}
+
+/// What would be, if objects were there.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Preview {
+    pub objects: Vec<PreviewedObject>,
+    /// One per target group that they are of.
+    pub plans: Vec<Plan>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct PreviewedObject {
+    pub object: ObjectName,
+    /// By which the plans name it; the binding's own, if there is one already.
+    pub id: BindingId,
+    /// What is wrong with its text.
+    pub problem: Option<Problem>,
+    pub status: Option<BindingStatus>,
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -18,7 +18,10 @@ const BATCH: usize = 1000;
 
 /// Who waits for which cluster. A cluster that nobody waits for has no entry.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Wakes(Arc<Mutex<HashMap<ClusterId, Waiting>>>);
+pub(crate) struct Wakes {
+    clusters: Arc<Mutex<HashMap<ClusterId, Waiting>>>,
+    events: watch::Sender<()>,
+}
 
 #[derive(Debug, Default)]
 struct Waiting {
@@ -36,6 +39,11 @@ impl Wakes {
         waiting.entry(cluster).or_default().wake.subscribe()
     }
 
+    /// Hears that there are events.
+    pub(crate) fn events(&self) -> watch::Receiver<()> {
+        self.events.subscribe()
+    }
+
     fn wake(&self, cluster: ClusterId) {
         if let Some(waiting) = self.waiting().get(&cluster) {
             waiting.wake.send_replace(());
@@ -43,13 +51,14 @@ impl Wakes {
     }
 
     fn wake_all(&self) {
+        self.events.send_replace(());
         for waiting in self.waiting().values() {
             waiting.wake.send_replace(());
         }
     }
 
     fn waiting(&self) -> MutexGuard<'_, HashMap<ClusterId, Waiting>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.clusters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Passes the database's wakes on for ever.
@@ -58,6 +67,9 @@ impl Wakes {
             match heard.next().await {
                 Wake::Cluster(cluster) => self.wake(cluster),
                 Wake::All => self.wake_all(),
+                Wake::Events => {
+                    self.events.send_replace(());
+                }
                 Wake::Group(_) | Wake::Shard(_) => {}
             }
         }

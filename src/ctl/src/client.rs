@@ -3,9 +3,17 @@
 use std::{error::Error as _, fs, path::PathBuf, time::Duration};
 
 use clap::Args;
-use reqwest::{Certificate, Method, RequestBuilder, Response, StatusCode, Url, header::IF_MATCH};
+use futures::{
+    StreamExt,
+    stream::{self, BoxStream},
+};
+use reqwest::{
+    Certificate, Method, RequestBuilder, Response, StatusCode, Url,
+    header::{CONTENT_TYPE, IF_MATCH},
+};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
+use sse_stream::{Sse, SseStream};
 
 use crate::{Error, config::Config, error::Problem};
 
@@ -51,6 +59,14 @@ pub(crate) struct Client {
     http: reqwest::Client,
     base: Url,
     token: SecretString,
+}
+
+/// One event of the stream.
+#[derive(Clone, Debug)]
+pub(crate) struct Message {
+    pub(crate) id: Option<String>,
+    pub(crate) event: String,
+    pub(crate) data: Value,
 }
 
 /// Parameters of the query, those that were given.
@@ -150,6 +166,48 @@ impl Client {
         }
     }
 
+    /// All items of a list that is always one page.
+    pub(crate) async fn list_all(&self, path: &[&str]) -> Result<Vec<Value>, Error> {
+        let answer = self.get(path, Vec::new()).await?;
+        Ok(answer["items"].as_array().cloned().unwrap_or_default())
+    }
+
+    /// The events after the given one, or from now on; with `follow` without end, else what there is by now.
+    pub(crate) async fn follow(
+        &self,
+        after: Option<&str>,
+        follow: bool,
+    ) -> Result<BoxStream<'_, Result<Message, Error>>, Error> {
+        let query = vec![("follow", follow.to_string())];
+        // The stream lives as long as it is watched; that the service is there, its comments tell.
+        let mut request = self
+            .request(Method::GET, &["events"], &query)
+            .timeout(Duration::from_hours(24 * 365));
+        if let Some(after) = after {
+            request = request.header("last-event-id", after);
+        }
+        let response = self.response(request).await?;
+        let bytes = stream::try_unfold(response, |mut response| async move {
+            Ok::<_, reqwest::Error>(response.chunk().await?.map(|chunk| (chunk, response)))
+        });
+        let messages = SseStream::from_bytes_stream(bytes.boxed());
+        let read = move |message: Result<Sse, sse_stream::Error>| {
+            let strange = |why: String| self.strange("GET events".to_owned(), &why);
+            let Sse { id, event, data, .. } = message.map_err(|error| strange(error.to_string()))?;
+            Ok(Message {
+                id: id.filter(|id| !id.is_empty()),
+                event: event.unwrap_or_default(),
+                data: serde_json::from_str(&data.unwrap_or_default())
+                    .map_err(|error| strange(error.to_string()))?,
+            })
+        };
+        let said = |message: &Result<Sse, sse_stream::Error>| {
+            let comment = message.as_ref().is_ok_and(|message| message.data.is_none());
+            std::future::ready(!comment)
+        };
+        Ok(messages.filter(said).map(read).boxed())
+    }
+
     pub(crate) async fn get(&self, path: &[&str], query: Query<'_>) -> Result<Value, Error> {
         self.send(self.request(Method::GET, path, &query)).await
     }
@@ -173,6 +231,18 @@ impl Client {
 
     pub(crate) async fn delete(&self, path: &[&str], query: Query<'_>) -> Result<Value, Error> {
         self.send(self.request(Method::DELETE, path, &query)).await
+    }
+
+    /// Posts YAML as it is.
+    pub(crate) async fn post_yaml(
+        &self,
+        path: &[&str],
+        query: Query<'_>,
+        text: String,
+    ) -> Result<Value, Error> {
+        let request = self.request(Method::POST, path, &query);
+        self.send(request.header(CONTENT_TYPE, "application/yaml").body(text))
+            .await
     }
 
     pub(crate) async fn post(
@@ -226,6 +296,9 @@ impl Client {
 
     async fn body(&self, response: Response) -> Result<Value, Error> {
         let request = response.url().path().to_owned();
+        if response.status() == StatusCode::NO_CONTENT {
+            return Ok(Value::Null);
+        }
         let bytes = response.bytes().await.map_err(|error| self.unreachable(&error))?;
         serde_json::from_slice(&bytes).map_err(|error| self.strange(request, &error.to_string()))
     }

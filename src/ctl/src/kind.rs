@@ -3,11 +3,13 @@
 use std::cmp::Reverse;
 
 use clap::{Args, ValueEnum};
+use futures::StreamExt;
 use serde_json::Value;
 
 use crate::{
     Error,
-    client::{Client, Query},
+    client::{Client, Message, Query},
+    command::summary,
     output::{Column, age, count, text, texts},
 };
 
@@ -36,6 +38,17 @@ pub(crate) enum Kind {
     /// AWS accounts and regions.
     #[value(aliases = ["shard", "sh"])]
     Shards,
+    /// Where nothing is written to AWS.
+    #[value(aliases = ["pause"])]
+    Pauses,
+    /// Who changed what.
+    Audit,
+    /// What changed, as far as it is kept.
+    #[value(aliases = ["event", "ev"])]
+    Events,
+    /// The tokens of people, portals and agents, without themselves.
+    #[value(aliases = ["token"])]
+    Tokens,
 }
 
 /// Where to look.
@@ -71,6 +84,10 @@ impl Kind {
             Self::Holds => "hold",
             Self::Plans => "plan",
             Self::Shards => "shard",
+            Self::Pauses => "pause",
+            Self::Audit => "audit",
+            Self::Events => "event",
+            Self::Tokens => "token",
         }
     }
 
@@ -82,6 +99,10 @@ impl Kind {
             Self::Clusters => client.list(&["clusters"], Vec::new()).await,
             Self::TargetGroups => client.list(&["target-groups"], Vec::new()).await,
             Self::Shards => client.list(&["shards"], Vec::new()).await,
+            Self::Pauses => client.list_all(&["pauses"]).await,
+            Self::Audit => client.list(&["audit"], Vec::new()).await,
+            Self::Tokens => client.list(&["tokens"], Vec::new()).await,
+            Self::Events => Self::events(client).await,
             Self::Holds => {
                 let ended: Query<'_> = filter
                     .ended
@@ -104,6 +125,25 @@ impl Kind {
             Self::Endpoints => Self::endpoints(client, filter).await,
             Self::Plans => Self::plans(client, filter).await,
         }
+    }
+
+    /// From the oldest that is kept to now.
+    async fn events(client: &Client) -> Result<Vec<Value>, Error> {
+        let mut messages = client.follow(Some("0-0"), false).await?;
+        let mut events = Vec::new();
+        while let Some(message) = messages.next().await {
+            let Message {
+                id,
+                event: _,
+                mut data,
+            } = message?;
+            // What was before the oldest is forgotten; nothing else is said without an id.
+            if let Some(id) = id {
+                data["id"] = id.into();
+                events.push(data);
+            }
+        }
+        Ok(events)
     }
 
     /// Of one cluster, or of each.
@@ -157,7 +197,13 @@ impl Kind {
                     .get(&["clusters", &cluster, "bindings", &namespace, &name], Vec::new())
                     .await
             }
-            Self::Endpoints | Self::Fleet | Self::Shards => {
+            Self::Endpoints
+            | Self::Fleet
+            | Self::Shards
+            | Self::Pauses
+            | Self::Audit
+            | Self::Events
+            | Self::Tokens => {
                 let found = self.list(client, filter).await?;
                 let named =
                     |resource: &Value| self.name_of(resource) == name || text(resource, "/service") == name;
@@ -174,7 +220,8 @@ impl Kind {
         let parts: &[&str] = match self {
             Self::Fleet => return "fleet".to_owned(),
             Self::Accounts | Self::Clusters | Self::TargetGroups | Self::Shards => &["/name"],
-            Self::Holds | Self::Plans => &["/id"],
+            Self::Holds | Self::Plans | Self::Audit | Self::Events | Self::Tokens => &["/id"],
+            Self::Pauses => &["/subject"],
             Self::Bindings => &["/cluster", "/namespace", "/name"],
             Self::Endpoints => &["/cluster", "/namespace", "/service"],
         };
@@ -182,6 +229,7 @@ impl Kind {
         parts.join("/")
     }
 
+    #[expect(clippy::too_many_lines, reason = "a table")]
     pub(crate) fn columns(self) -> Vec<Column> {
         match self {
             Self::Accounts => vec![
@@ -278,6 +326,35 @@ impl Kind {
                 Column::new("RESTORED", |it, now| age(it, "/restoredAt", now)),
                 Column::wide("EPOCH", |it, _| text(it, "/epoch")),
                 Column::wide("DEADLINE", |it, _| text(it, "/deadline")),
+            ],
+            Self::Pauses => vec![
+                Column::new("SUBJECT", |it, _| text(it, "/subject")),
+                Column::new("PAUSED BY", |it, _| text(it, "/pausedBy")),
+                Column::new("SINCE", |it, now| age(it, "/since", now)),
+                Column::new("REASON", |it, _| text(it, "/reason")),
+            ],
+            Self::Audit => vec![
+                Column::new("AGE", |it, now| age(it, "/at", now)),
+                Column::new("ACTOR", |it, _| text(it, "/actor")),
+                Column::new("ACTION", |it, _| text(it, "/action")),
+                Column::new("OBJECT", |it, _| text(it, "/object")),
+                Column::wide("BEFORE", |it, _| text(it, "/before")),
+                Column::wide("AFTER", |it, _| text(it, "/after")),
+            ],
+            Self::Events => vec![
+                Column::new("AGE", |it, now| age(it, "/at", now)),
+                Column::new("CHANGE", |it, _| text(it, "/change")),
+                Column::new("OBJECT", |it, _| text(it, "/object")),
+                Column::new("WHAT", |it, _| summary(&it["body"])),
+                Column::wide("ID", |it, _| text(it, "/id")),
+            ],
+            Self::Tokens => vec![
+                Column::new("ID", |it, _| text(it, "/id")),
+                Column::new("NAME", |it, _| text(it, "/name")),
+                Column::new("ROLE", |it, _| text(it, "/role")),
+                Column::new("CLUSTER", |it, _| text(it, "/cluster")),
+                Column::new("AGE", |it, now| age(it, "/createdAt", now)),
+                Column::new("EXPIRES", |it, _| text(it, "/expiresAt")),
             ],
         }
     }

@@ -12,12 +12,15 @@
 //! `metadata.createdAt` are what `elbow get -o yaml` writes beside it and are not read, so that its output can be
 //! applied again.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::{Console, Error, kind::Kind, output::text};
+use crate::{Console, Error, kind::Kind, output};
 
 pub(crate) const API_VERSION: &str = "elbow.dev/v1";
 
@@ -123,15 +126,18 @@ impl Manifest {
 pub(crate) fn documents(files: &[PathBuf], console: &mut Console) -> Result<Vec<Document>, Error> {
     let mut documents = Vec::new();
     for path in files {
-        let origin = path.display().to_string();
-        let text = if origin == "-" {
-            console.read_input()?
-        } else {
-            fs::read_to_string(path).map_err(Error::file(format!("reading {origin}")))?
-        };
-        documents.extend(parse(&origin, &text)?);
+        let text = text(path, console)?;
+        documents.extend(parse(&path.display().to_string(), &text)?);
     }
     Ok(documents)
+}
+
+/// What a file holds; `-` is standard input.
+pub(crate) fn text(path: &Path, console: &mut Console) -> Result<String, Error> {
+    if path == Path::new("-") {
+        return console.read_input();
+    }
+    fs::read_to_string(path).map_err(Error::file(format!("reading {}", path.display())))
 }
 
 /// The manifests of files, which must be Elbow's own.
@@ -140,7 +146,7 @@ pub(crate) fn own(files: &[PathBuf], console: &mut Console) -> Result<Vec<Manife
         Document::Elbow(manifest) => Ok(manifest),
         Document::Kubernetes(object) => Err(Error::usage(format!(
             "TargetGroupBinding `{}` lives in its cluster: change it there with kubectl",
-            text(&object, "/metadata/name")
+            output::text(&object, "/metadata/name")
         ))),
     };
     documents(files, console)?.into_iter().map(own).collect()
@@ -199,7 +205,8 @@ pub(crate) fn of(kind: Kind, resource: &Value) -> Value {
         Kind::Clusters => "Cluster",
         Kind::TargetGroups => "TargetGroup",
         Kind::Bindings => "Binding",
-        Kind::Endpoints | Kind::Fleet | Kind::Holds | Kind::Plans | Kind::Shards => return resource.clone(),
+        // The others are not declared by anybody.
+        _ => return resource.clone(),
     };
     let mut metadata = Map::new();
     let mut manifest = Map::new();

@@ -24,7 +24,7 @@ pub(crate) enum Format {
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct Output {
     /// How the result is written.
-    #[arg(long = "output", short, value_enum, default_value_t)]
+    #[arg(long = "output", short = 'o', value_enum, default_value_t)]
     pub(crate) format: Format,
 }
 

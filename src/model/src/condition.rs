@@ -15,6 +15,8 @@ pub enum Reason {
     Progressing,
     /// Something waits for a guard, an operator or a cluster.
     Held,
+    /// An operator has paused writing to AWS: the plan is shown and nothing is written.
+    Paused,
     /// The cluster's mode is `observe`: the plan is shown and nothing is written.
     ObserveOnly,
     /// Nobody asked Elbow to serve the object: what it registered before stays, and nothing more is written.
@@ -68,10 +70,11 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::Reconciled,
         Self::Progressing,
         Self::Held,
+        Self::Paused,
         Self::ObserveOnly,
         Self::NotServed,
         Self::ManagedByLBC,

@@ -12,6 +12,7 @@ use crate::{
     guard::Guards,
     ledger::{LedgerTarget, Removal},
     node::NodeFacts,
+    pause::Pause,
     target_group::TargetGroup,
 };
 
@@ -43,6 +44,8 @@ pub struct BoundService {
     pub cluster: Cluster,
     /// When the cluster's agent was last heard of.
     pub last_seen: Option<Timestamp>,
+    /// The widest pause that covers the binding.
+    pub paused: Option<Pause>,
     pub facts: ServiceFacts,
     /// Of the binding's cluster.
     pub nodes: Arc<NodeFacts>,

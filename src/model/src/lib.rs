@@ -21,6 +21,7 @@ pub mod name;
 pub mod node;
 pub mod observed;
 pub mod ownership;
+pub mod pause;
 pub mod plan;
 pub mod sabotage;
 pub mod scope;

@@ -190,6 +190,8 @@ pub enum HoldReason {
     ManagedByLBC,
     /// Somebody else writes to the same targets.
     Contested,
+    /// An operator has paused writing.
+    Paused,
     /// The database was restored from a backup: nothing is removed until an operator says so.
     Restored,
     /// AWS has not yet been seen.
@@ -223,6 +225,7 @@ impl HoldReason {
             Self::Contested => {
                 "the other writer's end and `elbow adopt`, or an operator's release of these targets"
             }
+            Self::Paused => "an operator's `elbow resume`",
             Self::Restored => {
                 "an operator's release of the shard, once what AWS has was compared with what is stored"
             }

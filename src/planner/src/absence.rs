@@ -114,7 +114,15 @@ impl Holder<'_> {
 
     /// What keeps this binding from writing, whatever it wants.
     pub(crate) fn restraint(&self) -> Option<HoldReason> {
-        let BoundService { binding, cluster, .. } = self.input;
+        let BoundService {
+            binding,
+            cluster,
+            paused,
+            ..
+        } = self.input;
+        if paused.is_some() {
+            return Some(HoldReason::Paused);
+        }
         if matches!(
             binding.standing,
             ownership::Standing::ManagedByLBC | ownership::Standing::Adopting

@@ -10,6 +10,7 @@ use model::{
     group::BoundService,
     ledger::{LedgerState, LedgerTarget},
     ownership::{SERVE_LABEL, Serve, Standing},
+    pause::Pause,
     plan::{HoldReason, Plan, Step},
     target::TargetType,
 };
@@ -131,6 +132,9 @@ impl<'a> Account<'a> {
 
     fn status(&self, input: &Input, plan: &Plan, contest: Option<Contest>) -> BindingStatus {
         let mut ready = self.readiness(input, plan, contest);
+        if let Some(pause) = &self.holder.input.paused {
+            ready = paused(pause, &ready);
+        }
         let spec = self.holder.input.binding.spec.as_ref();
         if ready.status == Truth::True && spec.is_some_and(|spec| !spec.networking.is_empty()) {
             ready
@@ -370,6 +374,16 @@ impl<'a> Account<'a> {
     fn progress(&self) -> String {
         format!("{} of {} registered", self.registered, targets(self.desired))
     }
+}
+
+/// Who paused it and why, before what would be told without.
+fn paused(pause: &Pause, otherwise: &Readiness) -> Readiness {
+    let Pause { by, reason, since: _ } = pause;
+    let message = format!(
+        "paused by {by}: {reason}; nothing is written until `elbow resume`; {}",
+        otherwise.message
+    );
+    say(otherwise.status, Reason::Paused, message)
 }
 
 fn say(status: Truth, reason: Reason, message: impl Into<String>) -> Readiness {

@@ -8,12 +8,12 @@ use aws::{
     budget::{Batch, Lane, Permit},
 };
 use model::{
-    Target, TargetGroupArn, TargetKey,
+    Target, TargetGroupArn,
     condition::Problem,
     plan::{Plan, Step, Subtraction},
     sabotage,
 };
-use store::Outcome;
+use store::{Call, Outcome};
 
 use crate::pass::{Context, Error};
 
@@ -189,12 +189,7 @@ impl Context {
         Ok(failure)
     }
 
-    async fn call(
-        &self,
-        arn: &TargetGroupArn,
-        step: &Step,
-        permit: Permit,
-    ) -> (Vec<(TargetKey, Outcome)>, Option<Problem>) {
+    async fn call(&self, arn: &TargetGroupArn, step: &Step, permit: Permit) -> (Vec<Call>, Option<Problem>) {
         let deadline = Deadline(*self.deadline.borrow());
         let outcomes = match step {
             Step::Register { targets } => {
@@ -213,10 +208,10 @@ impl Context {
         let mut settled = Vec::new();
         let mut problem = None;
         for aws::Outcome { targets, result } in outcomes {
-            let outcome = match result {
+            let (outcome, request_id) = match result {
                 Ok(aws::Receipt { request_id }) => {
                     tracing::info!(target_group = %arn, targets = targets.len(), request_id, "AWS acknowledged a write");
-                    Outcome::Acknowledged
+                    (Outcome::Acknowledged, request_id)
                 }
                 Err(failure) => {
                     tracing::warn!(target_group = %arn, targets = targets.len(), %failure, "AWS did not acknowledge a write");
@@ -226,10 +221,14 @@ impl Context {
                         aws::Certainty::Ambiguous => Outcome::Ambiguous,
                     };
                     problem.get_or_insert_with(|| failure.problem());
-                    outcome
+                    (outcome, failure.request_id)
                 }
             };
-            settled.extend(targets.into_iter().map(|key| (key, outcome)));
+            settled.push(Call {
+                targets,
+                outcome,
+                request_id,
+            });
         }
         (settled, problem)
     }

@@ -291,8 +291,8 @@ impl Engine {
                     worker.signal(Signal::Sweep);
                 }
             }
-            // The streams' affair.
-            Wake::Cluster(_) => {}
+            // The affair of streams and of those who follow.
+            Wake::Cluster(_) | Wake::Events => {}
         }
     }
 

@@ -1,9 +1,12 @@
 //! `serve`: the composition of the service, and its end.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context;
-use api::agent::{Agents, Patience, server as agent_server};
+use api::{
+    agent::{Agents, Patience, server as agent_server},
+    grpc::Public,
+};
 use control::{ApiRole, Control, Settings, Token};
 use model::guard::Guards;
 use reconcile::{DatabaseClock, Engine};
@@ -34,6 +37,7 @@ pub(crate) async fn serve(options: ServeOptions) -> anyhow::Result<()> {
         listen,
         aws,
         guards,
+        retention,
         replica,
         admin_token_file,
         heartbeat,
@@ -63,22 +67,11 @@ pub(crate) async fn serve(options: ServeOptions) -> anyhow::Result<()> {
         Settings {
             heartbeat,
             guards: guards.clone(),
+            retention: retention.into(),
             ..Settings::default()
         },
     );
-    if let Some(path) = admin_token_file {
-        let text =
-            std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let token = Token::parse(text.trim()).with_context(|| {
-            format!(
-                "{} holds no token; `elbow-server token create` makes one",
-                path.display()
-            )
-        })?;
-        control
-            .register_token("admin token file", ApiRole::Admin, None, &token)
-            .await?;
-    }
+    first_admin(&control, admin_token_file.as_deref()).await?;
 
     let lifecycle = Lifecycle::new();
     let tasks = lifecycle.tasks();
@@ -127,13 +120,35 @@ pub(crate) async fn serve(options: ServeOptions) -> anyhow::Result<()> {
     api::rest::server::serve(rest, identity.as_ref(), control.clone(), &tasks)
         .await
         .context("REST")?;
+    let public = Public::new(control.clone());
     let service = Agents::new(control, tasks.clone(), Patience::default());
-    agent_server::serve(agents, identity.as_ref(), service, &tasks)
+    agent_server::serve(agents, identity.as_ref(), service, public, &tasks)
         .await
         .context("the certificate or key is unusable")?;
     readiness.set("listeners", true);
 
     lifecycle.run(grace).await
+}
+
+/// Somebody must be able to begin: the admin of the file, or one that is made while there is none.
+async fn first_admin(control: &Control, token_file: Option<&Path>) -> anyhow::Result<()> {
+    if let Some(path) = token_file {
+        let text =
+            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let token = Token::parse(text.trim()).with_context(|| {
+            format!(
+                "{} holds no token; `elbow-server token create` makes one",
+                path.display()
+            )
+        })?;
+        control
+            .register_token("admin token file", ApiRole::Admin, None, &token)
+            .await?;
+    } else if let Some(token) = control.bootstrap().await? {
+        // Not in the log, which others keep.
+        println!("the first admin's token, shown this once: {}", token.expose());
+    }
+    Ok(())
 }
 
 /// The reconcile loop of this process.

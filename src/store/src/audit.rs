@@ -22,16 +22,25 @@ pub struct AuditEntry {
 }
 
 impl Store {
-    /// Newest first; `before` = the id of the last entry of the page before.
-    pub async fn audit(&self, before: Option<i64>, limit: u32) -> Result<Vec<AuditEntry>> {
+    /// Newest first; `before` = the id of the last entry of the page before. Only of `actor` and on `object`, if given.
+    pub async fn audit(
+        &self,
+        actor: Option<&str>,
+        object: Option<&str>,
+        before: Option<i64>,
+        limit: u32,
+    ) -> Result<Vec<AuditEntry>> {
         let query = sqlx::query!(
             r#"
             select id, at as "at: SqlTimestamp", actor, action, object, before, after from audit
-            where $1::bigint is null or id < $1
+            where ($1::bigint is null or id < $1) and ($3::text is null or actor = $3)
+                and ($4::text is null or object = $4)
             order by id desc limit $2
             "#,
             before,
             row::limit(limit),
+            actor,
+            object,
         );
         let rows = self.read(Op::Query, query.fetch_all(&self.pool)).await?;
         Ok(rows

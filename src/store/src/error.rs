@@ -24,6 +24,9 @@ pub enum Error {
     /// The ledger is not what the plan was made from.
     #[error("the ledger of {target_group} changed since the plan was made; plan again")]
     PlanStale { target_group: TargetGroupArn },
+    /// The plan was made before the pause, or what it writes is not of one that was.
+    #[error("writing is paused; plan again")]
+    Paused,
     #[error(
         "the name belongs to the cluster whose kube-system has UID {stored}, and this one's is {given}; register this \
          cluster by another name"
@@ -79,6 +82,7 @@ impl Error {
             Self::StaleEpoch { .. } => "stale_epoch",
             Self::LeaseLost { .. } => "lease_lost",
             Self::PlanStale { .. } => "plan_stale",
+            Self::Paused => "paused",
             Self::OtherCluster { .. } => "other_cluster",
             Self::Constraint(_) => "constraint",
             Self::Inconsistent { .. } => "inconsistent",

@@ -12,6 +12,7 @@ use model::{
     group::{BoundService, GroupSnapshot},
     ledger::Removal,
     node::NodeFacts,
+    pause::Pause,
     plan::Hold,
     target_group::TargetGroup,
 };
@@ -39,7 +40,12 @@ impl Store {
             with bound as (
                 select b.*, c.name as cluster_name,
                     c.spec || jsonb_build_object('serve', c.serve) as cluster_spec, c.version as cluster_version,
-                    c.cordoned_at is not null as cordoned, c.seen_at
+                    c.cordoned_at is not null as cordoned, c.seen_at, (
+                        select json_build_object('by', p.paused_by, 'reason', p.reason, 'since', p.at) from pauses p
+                        where num_nonnulls(p.shard, p.cluster_id, p.binding_id) = 0 or p.shard = $2
+                            or p.cluster_id = b.cluster_id or p.binding_id = b.id
+                        order by num_nonnulls(p.shard, p.cluster_id, p.binding_id), p.at limit 1
+                    ) as paused
                 from bindings b join clusters c on c.id = b.cluster_id
                 where b.target_group_arn = $1
             ), wanted as (
@@ -61,7 +67,7 @@ impl Store {
                     'hold_id', hold_id, 'relinquished', relinquished, 'version', version, 'standing', standing,
                     'service', service, 'cluster_name', cluster_name, 'cluster_spec', cluster_spec,
                     'cluster_version', cluster_version, 'cordoned', cordoned, 'seen_at', seen_at,
-                    'created_at', created_at
+                    'created_at', created_at, 'paused', paused
                 ) order by id) from bound) as bindings,
                 -- Only a group of instances pays for all nodes of its clusters.
                 (select json_agg(json_build_object(
@@ -287,6 +293,7 @@ struct BoundRow {
     cordoned: bool,
     created_at: Timestamp,
     seen_at: Option<Timestamp>,
+    paused: Option<Pause>,
 }
 
 /// Cluster, namespace, name.
@@ -332,6 +339,7 @@ impl BoundRow {
             bound_since: self.created_at,
             cluster,
             last_seen: self.seen_at,
+            paused: self.paused,
             facts: facts.get(&key).cloned().unwrap_or_default(),
             nodes,
         })

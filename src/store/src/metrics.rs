@@ -44,6 +44,8 @@ pub enum Op {
     SyncHolds,
     Release,
     Adopt,
+    Pause,
+    Forget,
     Counts,
 }
 

@@ -19,6 +19,8 @@ const CHANNEL: &str = "elbow";
 const BEHIND: usize = 4096;
 /// Between attempts to listen again. There is one connection per process, so a steady pace is no storm.
 const LISTEN_AGAIN: Duration = Duration::from_millis(500);
+/// Says only that there are events. The triggers of `migrations/0004_operate.sql` name it too.
+const EVENTS: &str = "elbow_events";
 
 /// Something to look at again.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -28,6 +30,8 @@ pub enum Wake {
     Cluster(ClusterId),
     /// A shard is new, or what applies to all of it changed.
     Shard(Shard),
+    /// There are events to tell.
+    Events,
     /// Wakes may have been lost: look at everything.
     All,
 }
@@ -66,6 +70,7 @@ impl Listener {
             return Ok(Wake::All);
         }
         match self.listener.try_recv().await {
+            Ok(Some(notification)) if notification.channel() == EVENTS => Ok(Wake::Events),
             Ok(Some(notification)) => Ok(Wake::parse(notification.payload())),
             Ok(None) => Ok(Wake::All),
             Err(error) => {
@@ -147,7 +152,7 @@ impl Store {
             .idle_timeout(None);
         let pool = pool.connect_with(self.connect.clone()).await?;
         let mut listener = PgListener::connect_with(&pool).await?;
-        listener.listen(CHANNEL).await?;
+        listener.listen_all([CHANNEL, EVENTS]).await?;
         Ok(Listener {
             listener,
             lost: false,

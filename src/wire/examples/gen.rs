@@ -3,8 +3,23 @@
 use std::{env, fs, path::Path};
 
 use anyhow::{Context, bail};
+use prost::Message;
+use prost_types::{DescriptorProto, FileDescriptorSet};
 
-const FILES: [&str; 1] = ["elbow/agent/v1/agent.proto"];
+const FILES: [&str; 2] = ["elbow/agent/v1/agent.proto", "elbow/v1/elbow.proto"];
+
+/// The package whose resources are read from REST's JSON.
+const RESOURCES: &str = "elbow.v1";
+/// REST leaves out what there is not.
+const JSON: &str =
+    "#[derive(serde::Serialize, serde::Deserialize)] #[serde(rename_all = \"camelCase\", default)]";
+/// Fields of no fixed shape, which are JSON text here.
+const TEXTS: [&str; 4] = [
+    "JournaledPlan.outcome",
+    "AuditEntry.before",
+    "AuditEntry.after",
+    "Event.body",
+];
 
 fn main() -> anyhow::Result<()> {
     let check = match env::args().skip(1).collect::<Vec<_>>().as_slice() {
@@ -25,7 +40,16 @@ fn main() -> anyhow::Result<()> {
 
 fn generate(proto: &Path, out: &Path) -> anyhow::Result<()> {
     let descriptors = protox::compile(FILES, [proto]).context("the proto files do not compile")?;
-    tonic_prost_build::configure()
+    fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
+    let mut configured = tonic_prost_build::configure();
+    for message in resources(&descriptors) {
+        configured = configured.message_attribute(format!(".{RESOURCES}.{message}"), JSON);
+    }
+    for text in TEXTS {
+        let with = "#[serde(with = \"crate::json_text\")]";
+        configured = configured.field_attribute(format!(".{RESOURCES}.{text}"), with);
+    }
+    configured
         .build_client(true)
         .build_server(true)
         // Its `connect(address)` would clash with the call of that name; callers make their own channels.
@@ -38,12 +62,21 @@ fn generate(proto: &Path, out: &Path) -> anyhow::Result<()> {
         .context("code cannot be generated")
 }
 
+/// The messages that are a resource or a part of one, and the answers that hold them.
+fn resources(descriptors: &FileDescriptorSet) -> impl Iterator<Item = &str> {
+    let files = descriptors.file.iter().filter(|file| file.package() == RESOURCES);
+    let messages = files
+        .flat_map(|file| &file.message_type)
+        .map(DescriptorProto::name);
+    messages.filter(|name| !name.ends_with("Request") && *name != "FollowEventsResponse")
+}
+
 fn compare_or_copy(fresh: &Path, committed: &Path, check: bool) -> anyhow::Result<()> {
     for entry in fs::read_dir(fresh)? {
         let entry = entry?;
-        let new = fs::read_to_string(entry.path())?;
+        let new = fs::read(entry.path())?;
         let path = committed.join(entry.file_name());
-        let same = fs::read_to_string(&path).is_ok_and(|old| old == new);
+        let same = fs::read(&path).is_ok_and(|old| old == new);
         if check && !same {
             bail!(
                 "{} is not what proto/ says: run `cargo run -p wire --example gen`",

@@ -1,4 +1,4 @@
-//! The agent protocol on the wire: generated code and its conversion to and from [`model`].
+//! gRPC on the wire: generated code, and the agent protocol's conversion to and from [`model`].
 //!
 //! `proto/` is the source; `cargo run -p wire --example gen` writes [`agent::v1`] from it (`--check` only compares).
 //!
@@ -20,7 +20,23 @@ pub mod agent {
     }
 }
 
+/// Messages and services of `proto/elbow/v1/elbow.proto`. Its resources are read from and written to the JSON of REST.
+#[expect(
+    missing_docs,
+    unused_qualifications,
+    clippy::pedantic,
+    clippy::allow_attributes,
+    reason = "generated code"
+)]
+pub mod v1 {
+    include!("gen/elbow.v1.rs");
+}
+
+/// What `proto/` says, encoded, for reflection.
+pub const DESCRIPTORS: &[u8] = include_bytes!("gen/descriptors.bin");
+
 pub mod convert;
+mod json_text;
 pub mod parts;
 
 /// The version of the protocol that this build speaks.

@@ -14,7 +14,7 @@ struct Generator {
     run: fn(check: bool) -> Result<()>,
 }
 
-const GENERATORS: [Generator; 4] = [
+const GENERATORS: [Generator; 5] = [
     Generator {
         what: "the protobuf code (src/wire/src/gen)",
         run: protobuf,
@@ -30,6 +30,10 @@ const GENERATORS: [Generator; 4] = [
     Generator {
         what: "the IAM policies of the other partitions (deploy/iam)",
         run: shipped::policies,
+    },
+    Generator {
+        what: "the OpenAPI document (clients/openapi.json)",
+        run: openapi,
     },
 ];
 
@@ -50,6 +54,12 @@ pub(crate) fn run(check: bool) -> Result<()> {
 fn protobuf(check: bool) -> Result<()> {
     let mut generator = command::cargo();
     generator.args(["run", "--quiet", "--package", "wire", "--example", "gen", "--"]);
+    command::run(generator.args(check.then_some("--check")))
+}
+
+fn openapi(check: bool) -> Result<()> {
+    let mut generator = command::cargo();
+    generator.args(["run", "--quiet", "--package", "api", "--example", "openapi", "--"]);
     command::run(generator.args(check.then_some("--check")))
 }
 

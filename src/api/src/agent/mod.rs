@@ -6,14 +6,14 @@ mod stream;
 
 use std::time::Duration;
 
-use control::{Control, Principal, Token};
+use control::Control;
 use runtime::{Kind, Tasks};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
+use tonic::{Request, Response, Status, Streaming};
 use wire::agent::v1::{AgentMessage, ServerMessage, agent_service_server::AgentService};
 
-use crate::problem::{self, Kind as ProblemKind};
+use crate::status::principal;
 
 /// Messages to one agent that wait for it to read. A slower agent is cut; it loses nothing, since it resyncs.
 const OUTBOUND_QUEUE: usize = 16;
@@ -52,20 +52,6 @@ impl Agents {
             patience,
         }
     }
-
-    async fn authenticate(&self, metadata: &MetadataMap) -> Result<Principal, Status> {
-        let header = metadata
-            .get("authorization")
-            .and_then(|value| value.to_str().ok());
-        let token = header
-            .and_then(|value| value.strip_prefix("Bearer "))
-            .and_then(Token::parse);
-        let token = token.ok_or_else(|| status(&control::Error::Unauthenticated))?;
-        self.control
-            .authenticate(&token)
-            .await
-            .map_err(|error| status(&error))
-    }
 }
 
 #[tonic::async_trait]
@@ -76,7 +62,7 @@ impl AgentService for Agents {
         &self,
         request: Request<Streaming<AgentMessage>>,
     ) -> Result<Response<Self::ConnectStream>, Status> {
-        let principal = self.authenticate(request.metadata()).await?;
+        let principal = principal(&self.control, request.metadata()).await?;
         let (outbound, answers) = mpsc::channel(OUTBOUND_QUEUE);
         let stream = stream::AgentStream::new(
             self.control.clone(),
@@ -89,10 +75,4 @@ impl AgentService for Agents {
         self.tasks.spawn(Kind::Job, "agent stream", stream.run());
         Ok(Response::new(ReceiverStream::new(answers)))
     }
-}
-
-/// A use case's error in gRPC.
-fn status(error: &control::Error) -> Status {
-    problem::log(error);
-    Status::new(ProblemKind::Refused(error.kind()).row().code, error.to_string())
 }

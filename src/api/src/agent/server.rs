@@ -1,14 +1,20 @@
-//! The gRPC listener: TLS, keepalive, limits, health.
+//! The gRPC listener: TLS, keepalive, limits, health, reflection.
+//!
+//! Agents, people and portals share it: a second port would need a second certificate and a second hole in every
+//! firewall, and what a caller may do is decided by its token, not by its port.
 
 use std::time::Duration;
 
 use runtime::{Kind, Tasks};
 use tokio::net::TcpListener;
-use tonic::transport::{Identity, Server, ServerTlsConfig, server::TcpIncoming};
+use tonic::{
+    service::RoutesBuilder,
+    transport::{Identity, Server, ServerTlsConfig, server::TcpIncoming},
+};
 use wire::agent::v1::agent_service_server::AgentServiceServer;
 
 use super::Agents;
-use crate::Pem;
+use crate::{Pem, grpc::Public};
 
 /// Keepalive proves the socket; heartbeats prove the agent.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
@@ -17,11 +23,12 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 const STREAMS_PER_CONNECTION: u32 = 100;
 const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Serves agents until the soft stop; then every stream is sent away and the listener closes.
+/// Serves gRPC until the soft stop; then every stream is sent away and the listener closes.
 pub async fn serve(
     listener: TcpListener,
     tls: Option<&Pem>,
     agents: Agents,
+    public: Public,
     tasks: &Tasks,
 ) -> Result<(), tonic::transport::Error> {
     let mut builder = Server::builder()
@@ -39,7 +46,16 @@ pub async fn serve(
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<AgentServiceServer<Agents>>().await;
     let service = AgentServiceServer::new(agents).max_decoding_message_size(wire::MAX_MESSAGE_BYTES);
-    let router = builder.add_service(health_service).add_service(service);
+    let mut routes = RoutesBuilder::default();
+    routes.add_service(health_service).add_service(service);
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(wire::DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()
+        .expect("the committed descriptors are those of the committed code");
+    routes.add_service(reflection);
+    public.add_to(&mut routes);
+    let router = builder.add_routes(routes.routes());
     let soft = tasks.soft();
     let stop = async move {
         soft.cancelled().await;

@@ -16,7 +16,8 @@ use wire::{
     parts::Joiner,
 };
 
-use super::{Patience, answer, status};
+use super::{Patience, answer};
+use crate::status::status;
 
 /// Heartbeats that may be missed before the stream counts as dead.
 const MISSED_HEARTBEATS: u32 = 3;

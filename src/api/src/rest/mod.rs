@@ -3,6 +3,7 @@
 mod auth;
 mod extract;
 mod guard;
+mod manifest;
 pub mod openapi;
 mod resource;
 mod route;
@@ -50,6 +51,11 @@ pub fn router(control: Control) -> Router {
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(outside)
         .with_state(control)
+}
+
+/// An event in the form that both transports tell.
+pub(crate) fn event(event: control::Event) -> impl serde::Serialize {
+    resource::operate::Event::from(event)
 }
 
 async fn no_such_route(request: Request) -> Response {

@@ -24,7 +24,7 @@ use super::route;
             resource's version; send it as If-Match to write only what you have seen. Errors are RFC 9457 problems \
             with a stable `type`. A request never calls AWS."
     ),
-    components(schemas(crate::problem::Problem)),
+    components(schemas(crate::problem::Problem, super::resource::operate::Event)),
     security(("token" = [])),
     modifiers(&Token),
 )]
@@ -55,6 +55,9 @@ pub(super) fn build() -> (Router<Control>, Document) {
         .merge(route::fleet::routes())
         .merge(route::hold::routes())
         .merge(route::shard::routes())
+        .merge(route::operate::routes())
+        .merge(route::event::routes())
+        .merge(route::explanation::routes())
         .split_for_parts()
 }
 

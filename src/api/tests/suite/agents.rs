@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
-use api::agent::{Agents, Patience, server};
+use api::{
+    agent::{Agents, Patience, server},
+    grpc::Public,
+};
 use runtime::Tasks;
 use tokio::{net::TcpListener, sync::mpsc, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
@@ -24,14 +27,14 @@ struct Agent {
     heard: Streaming<ServerMessage>,
 }
 
-struct Service {
-    api: Api,
-    url: String,
+pub(crate) struct Service {
+    pub(crate) api: Api,
+    pub(crate) url: String,
     tasks: Tasks,
 }
 
 impl Service {
-    async fn start() -> anyhow::Result<Self> {
+    pub(crate) async fn start() -> anyhow::Result<Self> {
         let api = Api::start().await?;
         let tasks = Tasks::new();
         api.spawn(&tasks);
@@ -45,6 +48,7 @@ impl Service {
             listener,
             None,
             Agents::new(api.control.clone(), tasks.clone(), impatient),
+            Public::new(api.control.clone()),
             &tasks,
         )
         .await?;
@@ -91,7 +95,7 @@ impl Service {
             .to_owned())
     }
 
-    async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.tasks.stop(PATIENCE).await;
     }
 }

@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
 
 mod agents;
+mod grpc;
+mod operate;
 mod resources;
 mod routes;
 mod support;

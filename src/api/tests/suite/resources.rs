@@ -101,7 +101,7 @@ async fn a_binding_goes_from_its_declaration_to_its_deletion() -> anyhow::Result
         .await?;
     assert_eq!(plan.status, 200, "{plan:?}");
     assert_eq!(
-        plan.body["steps"],
+        plan.body["plans"][0]["steps"],
         json!([]),
         "nothing is known, so nothing is done"
     );

@@ -52,7 +52,12 @@ async fn database() -> anyhow::Result<String> {
 }
 
 impl Api {
-    pub(crate) async fn start() -> anyhow::Result<Self> {
+    /// The use cases over an empty database.
+    pub(crate) async fn empty() -> anyhow::Result<Control> {
+        Ok(Control::new(Self::database().await?, Settings::default()))
+    }
+
+    async fn database() -> anyhow::Result<Store> {
         let options = Options {
             max_connections: 4,
             timeout: Duration::from_secs(20),
@@ -64,6 +69,11 @@ impl Api {
         )
         .await?;
         store.migrate().await?;
+        Ok(store)
+    }
+
+    pub(crate) async fn start() -> anyhow::Result<Self> {
+        let store = Self::database().await?;
         let control = Control::new(store.clone(), Settings::default());
         let admin = control.create_token("admin", ApiRole::Admin, None).await?;
         let viewer = control.create_token("viewer", ApiRole::Viewer, None).await?;
@@ -99,8 +109,14 @@ impl Api {
         let response: Response<Body> = self.router.clone().oneshot(request).await?;
         let (parts, body) = response.into_parts();
         let bytes = to_bytes(body, 16 * 1024 * 1024).await?;
+        let is_stream = parts
+            .headers
+            .get(header::CONTENT_TYPE)
+            .is_some_and(|kind| kind == "text/event-stream");
         let body = if bytes.is_empty() {
             Value::Null
+        } else if is_stream {
+            Value::String(String::from_utf8(bytes.to_vec())?)
         } else {
             serde_json::from_slice(&bytes).context("not JSON")?
         };

@@ -68,7 +68,7 @@ impl Event {
         );
         // A choice of somebody's is no cause for alarm; a contest is, however well the targets look.
         let warning = match ready.reason {
-            Reason::ObserveOnly | Reason::NotServed | Reason::ManagedByLBC => false,
+            Reason::ObserveOnly | Reason::Paused | Reason::NotServed | Reason::ManagedByLBC => false,
             Reason::Contested => true,
             _ => ready.status != Truth::True,
         };

@@ -139,7 +139,7 @@ async fn a_viewer_reads_and_writes_nothing() -> anyhow::Result<()> {
     assert_eq!(put.unwrap_err().kind(), Kind::Forbidden, "not even as a dry run");
     let issued = fixture
         .control
-        .issue_agent_token(&fixture.viewer, &name("one"))
+        .issue_agent_token(&fixture.viewer, &name("one"), None)
         .await;
     assert_eq!(issued.unwrap_err().kind(), Kind::Forbidden);
     Ok(())
@@ -277,9 +277,9 @@ async fn every_write_is_in_the_audit_log_with_its_author() -> anyhow::Result<()>
         .await?;
     fixture
         .control
-        .issue_agent_token(&fixture.admin, &name("one"))
+        .issue_agent_token(&fixture.admin, &name("one"), None)
         .await?;
-    let log = fixture.store.audit(None, 100).await?;
+    let log = fixture.store.audit(None, None, None, 100).await?;
     let by_admin: Vec<_> = log
         .iter()
         .rev()

@@ -61,7 +61,7 @@ impl Adopt {
         }
         let done = if dry_run { "would be adopted" } else { "adopted" };
         console.line(format_args!("binding/{cluster}/{namespace}/{name} {done}"))?;
-        plan::show(console, output.format, &adoption["plan"])?;
+        plan::show(console, &adoption["plan"])?;
         let webhooks = adoption["webhooks"].as_array();
         webhooks
             .into_iter()

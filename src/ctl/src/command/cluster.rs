@@ -48,9 +48,12 @@ pub(crate) enum Cluster {
         #[command(flatten)]
         output: Output,
     },
-    /// Make a further token for a cluster's agent. Those made before stay valid.
+    /// Make a new token for a cluster's agent; those made before end after a time.
     RotateToken {
         name: String,
+        /// For how long the former tokens stay valid, so that the agent can take the new one.
+        #[arg(long, default_value = "24h")]
+        overlap: String,
         #[command(flatten)]
         output: Output,
     },
@@ -100,15 +103,19 @@ impl Cluster {
             }
             Self::Cordon { name, output } => set(client, console, &name, "cordon", output).await,
             Self::Uncordon { name, output } => set(client, console, &name, "uncordon", output).await,
-            Self::RotateToken { name, output } => {
-                let answer = client
-                    .post(&["clusters", &name, "token"], Vec::new(), None)
-                    .await?;
+            Self::RotateToken {
+                name,
+                overlap,
+                output,
+            } => {
+                let query = vec![("overlap", overlap.clone())];
+                let path = ["clusters", &name, "token"];
+                let answer = client.post(&path, query, None).await?;
                 if output.format != Format::Table {
                     return output::value(console, output.format, &answer);
                 }
                 let token = answer["token"].as_str().unwrap_or_default();
-                console.print(&rotate(token))
+                console.print(&rotate(token, &overlap))
             }
         }
     }
@@ -160,13 +167,14 @@ CA_FILE holds the certificate that signed the service's, HOST:8444 is its gRPC a
 }
 
 /// A secret's new value reaches the pods by itself.
-fn rotate(token: &str) -> String {
+fn rotate(token: &str, overlap: &str) -> String {
     format!(
         "
-The new token, shown this once; the old ones stay valid:
+The new token, shown this once; the former ones end in {overlap}:
 
   kubectl -n elbow-system patch secret elbow-agent -p '{{\"stringData\": {{\"token\": \"{token}\"}}}}'
-  kubectl -n elbow-system rollout restart deployment elbow-agent
+
+The agent reads its file anew when it connects; it needs no restart.
 "
     )
 }

@@ -74,10 +74,8 @@ impl Delete {
             let path: Vec<_> = path.iter().map(String::as_str).collect();
             let dry = dry_run.then(|| ("dryRun", "true".to_owned()));
             let targets = targets.clone().filter(|_| kind == Kind::Clusters);
-            let query = dry
-                .into_iter()
-                .chain(targets.map(|targets| ("targets", targets)))
-                .collect();
+            let query = dry.into_iter().chain(targets.map(|targets| ("targets", targets)));
+            let query = query.collect();
             let deleted = client.delete(&path, query).await;
             let told = deleted.and_then(|_| {
                 console.line(format_args!(
@@ -110,9 +108,15 @@ fn path(kind: Kind, name: &str, filter: &Filter) -> Result<Vec<String>, Error> {
             "a {kind} is not deleted but released: `elbow release {kind} {name}`",
             kind = kind.singular()
         ))),
-        Kind::Endpoints | Kind::Fleet | Kind::Plans => Err(Error::usage(format!(
-            "{} are what was stated and done; they cannot be deleted",
-            kind.singular()
+        Kind::Pauses => Err(Error::usage("a pause is ended by `elbow resume`")),
+        Kind::Tokens => Err(Error::usage(format!(
+            "a token is ended by `elbow token end {name}`"
         ))),
+        Kind::Endpoints | Kind::Fleet | Kind::Plans | Kind::Audit | Kind::Events => {
+            Err(Error::usage(format!(
+                "{} are what was stated and done; they cannot be deleted",
+                kind.singular()
+            )))
+        }
     }
 }

@@ -73,9 +73,8 @@ impl Describe {
                 });
                 section(console, Kind::Holds, &holds)
             }
-            Kind::Accounts | Kind::Endpoints | Kind::Fleet | Kind::Holds | Kind::Plans | Kind::Shards => {
-                Ok(())
-            }
+            // Nothing belongs to the others.
+            _ => Ok(()),
         }
     }
 }

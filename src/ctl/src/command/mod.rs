@@ -6,11 +6,16 @@ mod cluster;
 mod completion;
 mod delete;
 mod describe;
+mod explain;
 mod get;
+mod pause;
 mod plan;
 mod release;
+mod token;
+mod watch;
 
 use clap::Subcommand;
+pub(crate) use watch::summary;
 
 use crate::{Connection, Console, Error};
 
@@ -31,6 +36,17 @@ pub(crate) enum Command {
     /// Let go of what a guard holds back.
     #[command(subcommand)]
     Release(release::Release),
+    /// Say why targets are or are not registered.
+    Explain(explain::Explain),
+    /// Follow what changes.
+    Watch(watch::Watch),
+    /// Stop all writes to AWS for the installation, a shard, a cluster or a binding.
+    Pause(pause::Pause),
+    /// Let writes to AWS go on.
+    Resume(pause::Resume),
+    /// Make and end the tokens of people and portals.
+    #[command(subcommand)]
+    Token(token::Token),
     /// Register clusters and give their agents tokens.
     #[command(subcommand)]
     Cluster(cluster::Cluster),
@@ -48,6 +64,11 @@ impl Command {
             Self::Plan(command) => command.run(&connection.open()?, console).await,
             Self::Adopt(command) => command.run(&connection.open()?, console).await,
             Self::Release(command) => command.run(&connection.open()?, console).await,
+            Self::Explain(command) => command.run(&connection.open()?, console).await,
+            Self::Watch(command) => command.run(&connection.open()?, console).await,
+            Self::Pause(command) => command.run(&connection.open()?, console).await,
+            Self::Resume(command) => command.run(&connection.open()?, console).await,
+            Self::Token(command) => command.run(&connection.open()?, console).await,
             Self::Cluster(command) => command.run(&connection.open()?, console).await,
             Self::Completion(command) => command.run(console),
         }

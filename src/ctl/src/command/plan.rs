@@ -1,3 +1,5 @@
+use std::path::PathBuf;
+
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -5,38 +7,74 @@ use crate::{
     Console, Error,
     client::Client,
     kind::arn_name,
+    manifest,
     output::{self, Format, Output, text},
 };
 
-/// Shows what would be done to a target group now, on what is known. Nothing is done.
+/// Shows what would be done now, on what is known. Nothing is done.
+///
+/// `elbow plan web` for a target group; `elbow plan -f FILE --cluster east` for TargetGroupBindings as kubectl takes
+/// them. Manifests of Elbow's own are tried by `elbow apply --dry-run`.
 #[derive(Args, Debug)]
 pub(crate) struct Plan {
     /// The name of a declared target group.
-    target_group: String,
+    #[arg(required_unless_present = "filename")]
+    target_group: Option<String>,
+    /// A file with TargetGroupBindings, or `-` for standard input.
+    #[arg(
+        long,
+        short = 'f',
+        value_name = "FILE",
+        conflicts_with = "target_group",
+        requires = "cluster"
+    )]
+    filename: Option<PathBuf>,
+    /// The cluster that they are meant for.
+    #[arg(long, short, conflicts_with = "target_group")]
+    cluster: Option<String>,
     #[command(flatten)]
     output: Output,
 }
 
 impl Plan {
     pub(super) async fn run(self, client: &Client, console: &mut Console) -> Result<(), Error> {
-        let Self { target_group, output } = self;
-        let plan = client
-            .post(
-                &["plans"],
-                Vec::new(),
-                Some(&json!({ "targetGroup": target_group })),
-            )
-            .await?;
-        show(console, output.format, &plan)
+        let Self {
+            target_group,
+            filename,
+            cluster,
+            output,
+        } = self;
+        let preview = if let Some(path) = filename {
+            let text = manifest::text(&path, console)?;
+            let query = cluster.into_iter().map(|cluster| ("cluster", cluster));
+            client.post_yaml(&["plans"], query.collect(), text).await?
+        } else {
+            let body = json!({ "targetGroup": target_group });
+            client.post(&["plans"], Vec::new(), Some(&body)).await?
+        };
+        if matches!(output.format, Format::Json | Format::Yaml) {
+            return output::value(console, output.format, &preview);
+        }
+        for object in items(&preview, "objects") {
+            console.line(format_args!(
+                "{}/{}: {}: {}",
+                text(&object, "/namespace"),
+                text(&object, "/name"),
+                text(&object, "/ready/reason"),
+                text(&object, "/ready/message")
+            ))?;
+        }
+        items(&preview, "plans")
+            .iter()
+            .try_for_each(|plan| show(console, plan))
     }
 }
 
-/// A plan for people, or as the service sent it.
-pub(crate) fn show(console: &mut Console, format: Format, plan: &Value) -> Result<(), Error> {
-    if matches!(format, Format::Json | Format::Yaml) {
-        return output::value(console, format, plan);
-    }
-    let items = |value: &Value, field: &str| value[field].as_array().cloned().unwrap_or_default();
+fn items(value: &Value, field: &str) -> Vec<Value> {
+    value[field].as_array().cloned().unwrap_or_default()
+}
+
+pub(super) fn show(console: &mut Console, plan: &Value) -> Result<(), Error> {
     let (steps, holds) = (items(plan, "steps"), items(plan, "holds"));
     console.line(format_args!("target group {}", arn_name(plan, "/targetGroupArn")))?;
     if steps.is_empty() {

@@ -305,6 +305,7 @@ impl World {
                 bound_since,
                 cluster: self.clusters[&cluster].cluster.clone(),
                 last_seen: None,
+                paused: None,
                 facts,
                 nodes: Arc::new(NodeFacts::default()),
             },

@@ -10,7 +10,7 @@ pub(crate) struct Listen {
     /// REST.
     #[arg(long, env = "ELBOW_API_ADDRESS", default_value = "0.0.0.0:8443")]
     pub(crate) api_address: SocketAddr,
-    /// gRPC, for agents.
+    /// gRPC, for agents, people and portals.
     #[arg(long, env = "ELBOW_AGENT_ADDRESS", default_value = "0.0.0.0:8444")]
     pub(crate) agent_address: SocketAddr,
     /// `/metrics`, `/livez`, `/readyz`, in plain HTTP.

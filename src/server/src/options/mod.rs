@@ -4,8 +4,9 @@ mod aws;
 mod database;
 mod guards;
 mod listen;
+mod retention;
 
-pub(crate) use self::{aws::Aws, database::Database, guards::Guards, listen::Listen};
+pub(crate) use self::{aws::Aws, database::Database, guards::Guards, listen::Listen, retention::Retention};
 
 use std::{path::PathBuf, time::Duration};
 
@@ -24,8 +25,11 @@ pub(crate) struct ServeOptions {
     #[command(flatten)]
     pub(crate) guards: Guards,
     #[command(flatten)]
+    pub(crate) retention: Retention,
+    #[command(flatten)]
     pub(crate) replica: Replica,
-    /// A file with a token `elbow_…` that is to be an admin's; its hash alone is stored.
+    /// A file with a token `elbow_…` that is to be an admin's; its hash alone is stored. Without it, and while there is no
+    /// admin, a start makes one and prints its token, once.
     #[arg(long, env = "ELBOW_ADMIN_TOKEN_FILE")]
     pub(crate) admin_token_file: Option<PathBuf>,
     /// How often agents say that they live.

@@ -14,6 +14,7 @@ use crate::{
     Error, Op, Result, Store,
     database::transaction,
     lease::{self, Fence},
+    pause,
     row::{to_bigint, to_json},
 };
 
@@ -23,11 +24,13 @@ const JOURNAL: i64 = 50;
 impl Store {
     /// Makes steps of a plan durable: the journal's row (with the plan's first steps), the rows of the ledger and the
     /// plan's marks, in one transaction. [`Error::PlanStale`]: the ledger is not what the plan was made from.
+    /// [`Error::Paused`]: an operator has stopped what the steps write.
     pub async fn intend(&self, fence: &Fence, id: PlanId, plan: &Plan, steps: &[Step]) -> Result<()> {
         let arn = plan.target_group.to_string();
         let body = to_json(plan);
         transaction!(self, Op::Intend, |tx| {
             lease::check_group(tx, fence, &plan.target_group).await?;
+            pause::check(tx, fence, &plan.target_group, steps).await?;
             if journal(tx, fence, id, &arn, &body).await? {
                 mark(tx, &arn, &plan.marks).await?;
             }

@@ -28,7 +28,7 @@ use uuid::Uuid;
 
 use crate::{Error, Op, Result, Store, row::Row};
 
-pub use settle::Outcome;
+pub use settle::{Call, Outcome};
 
 /// A row of `ledger_targets` as `to_jsonb` writes it.
 #[derive(Deserialize)]

@@ -30,35 +30,50 @@ impl Outcome {
     }
 }
 
+/// One call to AWS, with what became of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    pub targets: Vec<TargetKey>,
+    pub outcome: Outcome,
+    /// AWS's name of the request, for its support and for CloudTrail; `None`: AWS did not answer.
+    pub request_id: Option<String>,
+}
+
 impl Store {
-    /// Records what became of intents of a plan, and writes it into the journal with the `problem` that AWS stated.
-    /// Targets that another plan has taken up since are passed over.
+    /// Records what became of intents of a plan, and writes it into the journal with AWS's request ids and the `problem`
+    /// that AWS stated. Targets that another plan has taken up since are passed over.
     pub async fn settle(
         &self,
         fence: &Fence,
         id: PlanId,
         arn: &TargetGroupArn,
-        outcomes: &[(TargetKey, Outcome)],
+        calls: &[Call],
         problem: Option<&Problem>,
     ) -> Result<()> {
         let name = arn.to_string();
-        let rows: Value = outcomes
-            .iter()
-            .map(
-                |(key, outcome)| json!({ "target_id": key.id, "port": key.port, "outcome": outcome.label() }),
-            )
-            .collect();
-        let keys = |wanted| {
-            outcomes
-                .iter()
-                .filter(|(_, outcome)| *outcome == wanted)
-                .map(|(key, _)| key)
-                .collect::<Vec<_>>()
+        let of_call = |call: &Call| {
+            let outcome = call.outcome.label();
+            let row =
+                move |key: &TargetKey| json!({ "target_id": key.id, "port": key.port, "outcome": outcome });
+            call.targets.iter().map(row).collect::<Vec<_>>()
         };
+        let rows: Value = calls.iter().flat_map(of_call).collect();
+        let keys = |wanted| {
+            let calls = calls.iter().filter(move |call| call.outcome == wanted);
+            calls.flat_map(|call| &call.targets).collect::<Vec<_>>()
+        };
+        let requests: Vec<_> = calls
+            .iter()
+            .filter_map(|call| {
+                let id = call.request_id.as_ref()?;
+                Some(json!({ "requestId": id, "outcome": call.outcome.label(), "targets": call.targets }))
+            })
+            .collect();
         let entry = json!({
             "acknowledged": keys(Outcome::Acknowledged),
             "failed": keys(Outcome::Failed),
             "ambiguous": keys(Outcome::Ambiguous),
+            "requests": requests,
             "problem": problem,
         });
         transaction!(self, Op::Settle, |tx| {

@@ -219,7 +219,7 @@ async fn a_declared_binding_lives_beside_an_object_of_its_name() -> Result<()> {
     assert!(matches!(again, Err(Error::NotFound { .. })), "{again:?}");
     let actions: Vec<_> = fixture
         .store
-        .audit(None, 3)
+        .audit(None, None, None, 3)
         .await?
         .into_iter()
         .map(|entry| entry.action)
@@ -235,12 +235,12 @@ async fn a_token_is_known_by_its_hash_and_goes_with_its_cluster() -> Result<()> 
     assert!(!fixture.store.has_admin().await?);
     fixture
         .store
-        .add_token("test", &[1; 32], "root", Role::Admin, None)
+        .add_token("test", &[1; 32], "root", Role::Admin, None, None)
         .await?;
     assert!(fixture.store.has_admin().await?);
     fixture
         .store
-        .add_token("test", &hash, "alpha", Role::Agent(fixture.cluster), None)
+        .add_token("test", &hash, "alpha", Role::Agent(fixture.cluster), None, None)
         .await?;
     assert_eq!(
         fixture.store.principal(&hash).await?.unwrap().role,
@@ -295,7 +295,7 @@ async fn a_cluster_with_targets_leaves_only_when_their_fate_is_chosen_and_goes_w
         let hash = [7; 32];
         fixture
             .store
-            .add_token("test", &hash, "alpha", Role::Agent(fixture.cluster), None)
+            .add_token("test", &hash, "alpha", Role::Agent(fixture.cluster), None, None)
             .await?;
         let unsaid = fixture.store.delete_cluster("test", &alpha, None, None).await;
         assert!(

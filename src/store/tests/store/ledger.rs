@@ -6,7 +6,7 @@ use model::{
     ledger::{Ground, LedgerState, LedgerTarget},
     plan::{MarkKey, Step},
 };
-use store::{Error, Fence, Outcome};
+use store::{Call, Error, Fence, Outcome};
 
 use crate::support::{Fixture, addition, arn, key, plan, plan_id, rows, source, subtraction};
 
@@ -42,9 +42,14 @@ impl Writer {
     }
 
     async fn settle(&self, id: PlanId, outcome: Outcome) -> store::Result<()> {
+        let call = Call {
+            targets: vec![key(ADDRESS)],
+            outcome,
+            request_id: Some("a-request".to_owned()),
+        };
         self.fixture
             .store
-            .settle(&self.fence, id, &arn("web"), &[(key(ADDRESS), outcome)], None)
+            .settle(&self.fence, id, &arn("web"), &[call], None)
             .await
     }
 

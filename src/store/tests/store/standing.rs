@@ -7,7 +7,7 @@ use model::{
     ownership::{LBC_FINALIZER, Marks, SERVE_LABEL, Serve, Standing},
     plan::Step,
 };
-use store::{Error, JudgedSource, Outcome};
+use store::{Call, Error, JudgedSource, Outcome};
 
 use crate::support::{
     Fixture, addition, arn, cluster_spec, judged, key, name_of, object, plan, plan_id, source, spec,
@@ -141,7 +141,7 @@ async fn an_adopted_object_is_ours_once_the_finalizer_is_gone_and_contested_if_i
     assert!(matches!(stale, Err(Error::Conflict { .. })), "{stale:?}");
     let adopted = fixture.store.adopt("me", binding.id, binding.version).await?;
     assert_eq!(adopted, Standing::Adopting);
-    let entry = fixture.store.audit(None, 1).await?.remove(0);
+    let entry = fixture.store.audit(None, None, None, 1).await?.remove(0);
     assert_eq!(
         (entry.actor.as_str(), entry.action.as_str()),
         ("me", "binding.adopt")
@@ -179,9 +179,14 @@ async fn a_vanished_target_that_was_registered_again_is_remembered_until_an_adop
             .store
             .intend(&fence, id, &plan("web", vec![step.clone()]), &[step])
             .await?;
+        let call = Call {
+            targets: vec![key("10.0.0.1")],
+            outcome,
+            request_id: None,
+        };
         fixture
             .store
-            .settle(&fence, id, &arn("web"), &[(key("10.0.0.1"), outcome)], None)
+            .settle(&fence, id, &arn("web"), &[call], None)
             .await?;
         anyhow::Ok(fixture.snapshot(&arn("web")).await?.drifts.len())
     };

@@ -381,7 +381,10 @@ pub(crate) async fn heard(listener: &mut Listener, sql: &mut PgConnection) -> Re
         if wake == Wake::Cluster(marker) {
             return Ok(wakes);
         }
-        wakes.push(wake);
+        // Those who follow are told of every change; here it matters who works on it.
+        if wake != Wake::Events {
+            wakes.push(wake);
+        }
     }
 }
 

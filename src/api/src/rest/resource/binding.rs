@@ -172,26 +172,36 @@ impl BindingStatus {
             held,
             target_type: _,
         } = status.unwrap_or_else(|| not_yet(problem));
-        let Readiness {
-            status,
-            reason,
-            message,
-        } = ready;
-        let ready = Condition {
-            status: word(&status),
-            reason: reason.to_string(),
-            message,
-        };
         Self {
             lifecycle,
             standing: word(&standing),
-            ready,
+            ready: ready.into(),
             observed_generation,
             desired,
             registered,
             held,
         }
     }
+}
+
+impl From<Readiness> for Condition {
+    fn from(ready: Readiness) -> Self {
+        let Readiness {
+            status,
+            reason,
+            message,
+        } = ready;
+        Self {
+            status: word(&status),
+            reason: reason.to_string(),
+            message,
+        }
+    }
+}
+
+/// What is told of a binding: its last status, or that it has none yet.
+pub(super) fn ready(status: Option<ModelStatus>, problem: Option<Problem>) -> Readiness {
+    status.unwrap_or_else(|| not_yet(problem)).ready
 }
 
 /// The status of a binding that no plan has looked at.

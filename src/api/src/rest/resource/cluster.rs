@@ -131,12 +131,20 @@ pub(in crate::rest) struct PutCluster {
     pub(in crate::rest) spec: ClusterSpec,
 }
 
-/// A new token of a cluster's agent.
+/// A new token.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub(in crate::rest) struct AgentToken {
+pub(in crate::rest) struct NewToken {
     /// Shown this once.
-    pub(in crate::rest) token: String,
+    token: String,
+}
+
+impl NewToken {
+    pub(in crate::rest) fn of(token: &control::Token) -> Self {
+        Self {
+            token: token.expose().to_owned(),
+        }
+    }
 }
 
 impl From<ClusterView> for Cluster {

@@ -7,8 +7,10 @@ pub(super) mod account;
 pub(super) mod binding;
 pub(super) mod cluster;
 pub(super) mod endpoint;
+pub(super) mod explanation;
 pub(super) mod fleet;
 pub(super) mod hold;
+pub(super) mod operate;
 pub(super) mod plan;
 pub(super) mod shard;
 pub(super) mod target_group;
@@ -46,6 +48,15 @@ impl<T> List<T> {
     {
         let Listing { items, next } = listing.map(T::from);
         Self { items, next }
+    }
+
+    /// A list that is short enough to be one page.
+    pub(super) fn all<V>(items: Vec<V>) -> Self
+    where
+        T: From<V>,
+    {
+        let items = items.into_iter().map(T::from).collect();
+        Self { items, next: None }
     }
 }
 

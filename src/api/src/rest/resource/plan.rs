@@ -1,6 +1,6 @@
 //! Plans.
 
-use control::view::PlanView;
+use control::view::{self, PlanView};
 use jiff::Timestamp;
 use model::{
     BindingId, Name, PlanId, TargetGroupArn, TargetKey as Key,
@@ -10,7 +10,11 @@ use model::{
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Pod, TargetKey, word};
+use super::{
+    Pod, TargetKey,
+    binding::{Condition, ready},
+    word,
+};
 
 /// What is to happen to one target group, and why the rest waits.
 #[derive(Debug, Serialize, ToSchema)]
@@ -95,6 +99,62 @@ pub(in crate::rest) struct PreviewPlan {
     /// The name of a declared target group.
     #[schema(value_type = String)]
     pub(in crate::rest) target_group: Name,
+}
+
+/// What would be done.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::rest) struct Preview {
+    /// The objects that were given, if any were.
+    objects: Vec<PreviewedObject>,
+    /// One per target group.
+    plans: Vec<Plan>,
+}
+
+/// An object that was given, and what would become of it.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::rest) struct PreviewedObject {
+    namespace: String,
+    name: String,
+    /// By which the plans name it.
+    #[schema(value_type = uuid::Uuid)]
+    binding: BindingId,
+    /// The field of it that is wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    field: Option<String>,
+    /// What is wrong with it, or what would be told on it.
+    ready: Condition,
+}
+
+impl From<view::Preview> for Preview {
+    fn from(preview: view::Preview) -> Self {
+        let view::Preview { objects, plans } = preview;
+        Self {
+            objects: objects.into_iter().map(Into::into).collect(),
+            plans: plans.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl From<view::PreviewedObject> for PreviewedObject {
+    fn from(previewed: view::PreviewedObject) -> Self {
+        let view::PreviewedObject {
+            object,
+            id,
+            problem,
+            status,
+        } = previewed;
+        let field = problem.as_ref().and_then(|problem| problem.field.clone());
+        Self {
+            namespace: object.namespace,
+            name: object.name,
+            binding: id,
+            field,
+            ready: ready(status, problem).into(),
+        }
+    }
 }
 
 impl From<PlanView> for JournaledPlan {

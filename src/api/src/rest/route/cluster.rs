@@ -5,14 +5,14 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{Answer, PageParams, WriteParams, put_status, versioned};
+use super::{Answer, PageParams, WriteParams, duration, put_status, versioned};
 use crate::{
     problem::Problem,
     rest::{
         extract::{Body, Caller, IfMatch, Path, Query},
         resource::{
             List,
-            cluster::{AgentToken, Cluster, PutCluster},
+            cluster::{Cluster, NewToken, PutCluster},
         },
     },
 };
@@ -179,12 +179,21 @@ async fn uncordon(
     Ok(Json(view.await?.into()))
 }
 
-/// Issue a further token for a cluster's agent. Those issued before stay valid.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct TokenParams {
+    /// For how long the tokens that were issued before stay valid, e.g. `24h`; without, they stay so.
+    #[param(pattern = "^[0-9]{1,6}[smhd]$")]
+    overlap: Option<String>,
+}
+
+/// Issue a further token for a cluster's agent.
 #[utoipa::path(
     post, path = "/v1/clusters/{cluster}/token", operation_id = "issueAgentToken", tag = "clusters",
-    params(("cluster" = String, Path, description = "The cluster's name")),
+    params(("cluster" = String, Path, description = "The cluster's name"), TokenParams),
     responses(
-        (status = 201, description = "The token, shown this once", body = AgentToken),
+        (status = 201, description = "The token, shown this once", body = NewToken),
         (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
     )
 )]
@@ -192,12 +201,9 @@ async fn issue_token(
     State(control): State<Control>,
     Caller(principal): Caller,
     Path(name): Path<Name>,
-) -> Answer<(StatusCode, Json<AgentToken>)> {
-    let token = control.issue_agent_token(&principal, &name).await?;
-    Ok((
-        StatusCode::CREATED,
-        Json(AgentToken {
-            token: token.expose().to_owned(),
-        }),
-    ))
+    Query(params): Query<TokenParams>,
+) -> Answer<(StatusCode, Json<NewToken>)> {
+    let overlap = duration("overlap", params.overlap.as_deref())?;
+    let token = control.issue_agent_token(&principal, &name, overlap).await?;
+    Ok((StatusCode::CREATED, Json(NewToken::of(&token))))
 }

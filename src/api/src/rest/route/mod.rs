@@ -4,22 +4,27 @@ pub(super) mod account;
 pub(super) mod binding;
 pub(super) mod cluster;
 pub(super) mod endpoint;
+pub(super) mod event;
+pub(super) mod explanation;
 pub(super) mod fleet;
 pub(super) mod hold;
+pub(super) mod operate;
 pub(super) mod plan;
 pub(super) mod shard;
 pub(super) mod target_group;
+
+use std::time::Duration;
 
 use axum::{
     Json,
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use control::{Expected, Page, Write};
+use control::{Expected, Kind as Refusal, Page, Write};
 use serde::{Deserialize, Serialize};
 use utoipa::IntoParams;
 
-use crate::problem::Problem;
+use crate::problem::{Kind, Problem};
 
 type Answer<T> = Result<T, Problem>;
 
@@ -65,6 +70,30 @@ impl WriteParams {
             dry_run: self.dry_run,
         }
     }
+}
+
+/// A time such as `30s`, `15m`, `24h` or `90d`.
+fn duration(field: &'static str, text: Option<&str>) -> Answer<Option<Duration>> {
+    let Some(text) = text else { return Ok(None) };
+    let wrong = || {
+        let detail = format!(
+            "`{}` is no time: say e.g. `30s`, `24h` or `90d`",
+            text.escape_debug()
+        );
+        Problem::new(Kind::Refused(Refusal::Invalid), detail).at(field)
+    };
+    let (digits, unit) = text
+        .split_at_checked(text.len().saturating_sub(1))
+        .ok_or_else(wrong)?;
+    let factor = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 60 * 60,
+        "d" => 24 * 60 * 60,
+        _ => return Err(wrong()),
+    };
+    let number: u32 = digits.parse().map_err(|_| wrong())?;
+    Ok(Some(Duration::from_secs(u64::from(number) * factor)))
 }
 
 /// A resource with its version as entity tag.

@@ -1,5 +1,5 @@
 use axum::{Json, extract::State};
-use control::Control;
+use control::{Control, Kind as Refusal, view};
 use model::{Name, PlanId};
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -7,12 +7,13 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{Answer, page};
 use crate::{
-    problem::Problem,
+    problem::{Kind, Problem},
     rest::{
-        extract::{Body, Caller, Path, Query},
+        extract::{Caller, Path, Query},
+        manifest::{Manifested, Manifests},
         resource::{
             List,
-            plan::{JournaledPlan, Plan, PreviewPlan},
+            plan::{JournaledPlan, Preview, PreviewPlan},
         },
     },
 };
@@ -78,20 +79,51 @@ async fn get(
     Ok(Json(control.get_plan(&principal, id).await?.into()))
 }
 
-/// What would be done to a target group now, on what is known. Nothing is done and AWS is not asked.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct PreviewParams {
+    /// The cluster that the manifests are meant for.
+    #[param(value_type = Option<String>)]
+    cluster: Option<Name>,
+}
+
+/// What would be done now, on what is known. Nothing is done and AWS is not asked.
+///
+/// As JSON: to a target group. As YAML: if these TargetGroupBindings were in the cluster, as they are.
 #[utoipa::path(
-    post, path = "/v1/plans", operation_id = "previewPlan", tag = "plans", request_body = PreviewPlan,
+    post, path = "/v1/plans", operation_id = "previewPlan", tag = "plans", params(PreviewParams),
+    request_body(content(
+        (PreviewPlan = "application/json"),
+        (Manifests = "application/yaml"),
+    )),
     responses(
-        (status = 200, description = "The plan", body = Plan),
+        (status = 200, description = "The plans", body = Preview),
         (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
     )
 )]
 async fn preview(
     State(control): State<Control>,
     Caller(principal): Caller,
-    Body(body): Body<PreviewPlan>,
-) -> Answer<Json<Plan>> {
-    Ok(Json(
-        control.preview_plan(&principal, &body.target_group).await?.into(),
-    ))
+    Query(params): Query<PreviewParams>,
+    body: Manifested<PreviewPlan>,
+) -> Answer<Json<Preview>> {
+    let preview = match (body, params.cluster) {
+        (Manifested::Json(body), None) => view::Preview {
+            objects: Vec::new(),
+            plans: vec![control.preview_plan(&principal, &body.target_group).await?],
+        },
+        (Manifested::Yaml(objects), Some(cluster)) => {
+            control.preview_objects(&principal, &cluster, objects).await?
+        }
+        (Manifested::Json(_), Some(_)) => {
+            let detail = "the target group says which cluster: leave it out, or send manifests";
+            return Err(Problem::new(Kind::Refused(Refusal::Invalid), detail).at("cluster"));
+        }
+        (Manifested::Yaml(_), None) => {
+            let detail = "say which cluster the manifests are meant for: `?cluster=NAME`";
+            return Err(Problem::new(Kind::Refused(Refusal::Invalid), detail).at("cluster"));
+        }
+    };
+    Ok(Json(preview.into()))
 }
