@@ -2,11 +2,15 @@
 
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     core::Core,
-    ec2::{self, model::InstanceState},
+    ec2::{
+        self,
+        model::{InstanceState, Peer, Rule, RuleMatch, Tags},
+    },
     elbv2::{
         health::ScriptedHealth,
         model::{TargetGroup, TargetKey},
@@ -80,6 +84,18 @@ pub enum Drift {
         instance_id: String,
         state: InstanceState,
     },
+    /// An ingress rule that somebody makes by hand.
+    AuthorizeRule {
+        account: String,
+        region: String,
+        security_group_id: String,
+        /// `tcp` or `udp`.
+        protocol: String,
+        from_port: u16,
+        to_port: u16,
+        /// A CIDR or a security group.
+        peer: String,
+    },
     RevokeRule {
         account: String,
         region: String,
@@ -133,6 +149,34 @@ pub(crate) fn apply(core: &mut Core, drift: &Drift) -> Result<(), AdminError> {
                 .then_some(())
                 .ok_or_else(|| unknown("instance", instance_id))
         }
+        Drift::AuthorizeRule {
+            account,
+            region,
+            security_group_id,
+            protocol,
+            from_port,
+            to_port,
+            peer,
+        } => {
+            let matches = RuleMatch {
+                protocol: protocol.clone(),
+                ports: Some((i32::from(*from_port), i32::from(*to_port))),
+                peer: peer_of(account, peer)?,
+            };
+            let rule = Rule {
+                id: core.ids.ec2("sgr"),
+                egress: false,
+                matches,
+                description: None,
+                tags: Tags::new(),
+            };
+            let region = core.world.region_mut(&Place::new(account, region), now);
+            let group = region.security_groups.get_mut(security_group_id);
+            Arc::make_mut(group.ok_or_else(|| unknown("security group", security_group_id))?)
+                .rules
+                .insert(rule.id.clone(), rule);
+            Ok(())
+        }
         Drift::RevokeRule {
             account,
             region,
@@ -148,6 +192,20 @@ pub(crate) fn apply(core: &mut Core, drift: &Drift) -> Result<(), AdminError> {
                 .remove(id);
             Ok(())
         }
+    }
+}
+
+fn peer_of(account: &str, text: &str) -> Result<Peer, AdminError> {
+    if text.starts_with("sg-") {
+        return Ok(Peer::Group {
+            id: text.to_owned(),
+            owner: account.to_owned(),
+        });
+    }
+    match text.parse() {
+        Ok(IpNet::V4(block)) => Ok(Peer::V4(block.to_string())),
+        Ok(IpNet::V6(block)) => Ok(Peer::V6(block.to_string())),
+        Err(_) => Err(unknown("peer", text)),
     }
 }
 

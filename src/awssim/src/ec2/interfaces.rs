@@ -1,5 +1,7 @@
 //! Network interfaces, with the secondary addresses and prefixes that pods use.
 
+use std::net::IpAddr;
+
 use ipnet::IpNet;
 
 use super::{
@@ -25,6 +27,7 @@ pub(super) fn describe(view: &View<'_>, params: &Node<'_>) -> Reply {
         "network-interface-id",
         "addresses.private-ip-address",
         "private-ip-address",
+        "ipv6-addresses.ipv6-address",
         "ipv4-prefix.ipv4-prefix",
         "ipv6-prefix.ipv6-prefix",
         "attachment.instance-id",
@@ -41,9 +44,8 @@ pub(super) fn describe(view: &View<'_>, params: &Node<'_>) -> Reply {
         (ids.is_empty() || ids.contains(&interface.id.as_str()))
             && filters.matches(&interface.tags, |field| match field {
                 "network-interface-id" => vec![interface.id.clone()],
-                "addresses.private-ip-address" => {
-                    interface.addresses.iter().map(ToString::to_string).collect()
-                }
+                "addresses.private-ip-address" => addresses(interface, IpAddr::is_ipv4),
+                "ipv6-addresses.ipv6-address" => addresses(interface, IpAddr::is_ipv6),
                 "private-ip-address" => interface
                     .addresses
                     .first()
@@ -75,6 +77,25 @@ pub(super) fn describe(view: &View<'_>, params: &Node<'_>) -> Reply {
     });
     xml.maybe("nextToken", next);
     Ok(xml)
+}
+
+fn addresses(interface: &NetworkInterface, of_family: fn(&IpAddr) -> bool) -> Vec<String> {
+    let addresses = interface.addresses.iter();
+    addresses
+        .filter(|address| of_family(address))
+        .map(ToString::to_string)
+        .collect()
+}
+
+/// The interfaces of an instance are attached in the order of their ids, the instance's own first.
+fn device_index(region: &Region, interface: &NetworkInterface, instance: &str) -> usize {
+    let own = region.instances.get(instance).map(|instance| instance.address);
+    let is_own = |each: &NetworkInterface| own.is_some_and(|own| each.addresses.first() == Some(&own));
+    let attached = region.interfaces.values();
+    attached
+        .filter(|each| each.instance.as_deref() == Some(instance))
+        .filter(|each| (!is_own(each), &each.id) < (!is_own(interface), &interface.id))
+        .count()
 }
 
 fn status(interface: &NetworkInterface) -> &'static str {
@@ -150,7 +171,7 @@ fn write(xml: &mut Xml, region: &Region, interface: &NetworkInterface) {
             xml.text("attachmentId", interface.id.replacen("eni-", "eni-attach-", 1));
             xml.text("instanceId", instance);
             xml.text("instanceOwnerId", &region.place.account);
-            xml.text("deviceIndex", 0);
+            xml.text("deviceIndex", device_index(region, interface, instance));
             xml.text("status", "attached");
             xml.text("deleteOnTermination", true);
         });
