@@ -62,7 +62,10 @@ fn planned(adoption: &Value, action: &str) -> BTreeSet<String> {
 }
 
 #[tokio::test]
-#[expect(clippy::too_many_lines, reason = "one story from the first sight of an object to its end")]
+#[expect(
+    clippy::too_many_lines,
+    reason = "one story from the first sight of an object to its end"
+)]
 async fn an_object_of_the_load_balancer_controller_is_left_alone_until_it_is_taken_over() {
     if !tests::available() {
         return;

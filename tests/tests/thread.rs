@@ -1,11 +1,41 @@
 //! The thread, end to end: built programs, a real control plane, a real Postgres, the AWS wire protocol. What became of
 //! it is read with kubectl and AWS's SDK, not through Elbow.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
-use sandbox::{Progress, demo::Sandbox, elbow};
+use awssim::{Drift, Place, SecurityGroupRuleState};
+use sandbox::{Progress, Wait, demo::Sandbox, elbow, fixture, wait_until};
 use serde_json::{Value, json};
 use tests::{condition, get, pod_targets};
+
+const LIMIT: Duration = Duration::from_mins(1);
+
+/// The ingress rules of the nodes' security group, from AWS's own state.
+fn ingress(sandbox: &Sandbox) -> Vec<SecurityGroupRuleState> {
+    let place = Place::new(fixture::ACCOUNT, fixture::REGION);
+    let rules = sandbox
+        .aws()
+        .security_group_rules(&place, fixture::NODE_SECURITY_GROUP)
+        .unwrap();
+    rules.into_iter().filter(|rule| !rule.egress).collect()
+}
+
+/// A rule of the nodes' security group that somebody made.
+fn made_by_hand(sandbox: &Sandbox) -> SecurityGroupRuleState {
+    sandbox
+        .aws()
+        .drift(&Drift::AuthorizeRule {
+            account: fixture::ACCOUNT.into(),
+            region: fixture::REGION.into(),
+            security_group_id: fixture::NODE_SECURITY_GROUP.into(),
+            protocol: "tcp".into(),
+            from_port: 22,
+            to_port: 22,
+            peer: "10.0.0.0/8".into(),
+        })
+        .unwrap();
+    ingress(sandbox).pop().unwrap()
+}
 
 #[tokio::test]
 async fn a_binding_follows_its_service_and_lets_go_of_everything_when_it_is_deleted() {
@@ -24,6 +54,7 @@ async fn a_binding_follows_its_service_and_lets_go_of_everything_when_it_is_dele
             .collect::<BTreeSet<_>>()
     };
 
+    let foreign = made_by_hand(&sandbox);
     elbow::apply(&sandbox.plane, "nginx", include_str!("../seed/nginx.yaml")).unwrap();
     elbow::apply(&sandbox.plane, "tgb", &sandbox.binding()).unwrap();
     for replicas in [1, 4, 1] {
@@ -40,6 +71,23 @@ async fn a_binding_follows_its_service_and_lets_go_of_everything_when_it_is_dele
     }
     let ready = condition(&sandbox, "my-tgb-alb-ip", "Reconciled").await;
     assert_eq!(ready["status"], "True");
+    let opened: Vec<_> = ingress(&sandbox)
+        .into_iter()
+        .filter(|rule| *rule != foreign)
+        .collect();
+    let [rule] = &opened[..] else {
+        panic!("one rule lets the ALB in: {opened:?}");
+    };
+    assert_eq!(
+        (rule.protocol.as_str(), rule.ports, rule.peer.as_str()),
+        ("tcp", Some((0, 65535)), fixture::ALB_SECURITY_GROUP),
+        "all TCP, since the binding names no port"
+    );
+    assert_eq!(rule.tags["kubernetes.io/cluster/democluster"], "owned");
+    assert!(
+        ready["message"].as_str().unwrap().contains("1 rule of"),
+        "{ready}"
+    );
     let events = get(&sandbox, "events");
     let about = |event: &&Value| event.to_string().contains("my-tgb-alb-ip");
     assert!(
@@ -60,6 +108,16 @@ async fn a_binding_follows_its_service_and_lets_go_of_everything_when_it_is_dele
     )
     .unwrap();
     sandbox.registered(0).await.unwrap();
+    wait_until(LIMIT, "the ALB's rule to go", &Progress::silent(), async || {
+        let left = ingress(&sandbox);
+        if left == [foreign.clone()] {
+            Ok(())
+        } else {
+            Err(Wait::not_yet(format!("{left:?}")))
+        }
+    })
+    .await
+    .unwrap();
     assert_eq!(
         sandbox.aws().target_groups().len(),
         listeners_before,

@@ -662,7 +662,10 @@ impl Definition<'_> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[expect(clippy::too_many_lines, reason = "a table of what is refused and what is allowed")]
+#[expect(
+    clippy::too_many_lines,
+    reason = "a table of what is refused and what is allowed"
+)]
 async fn the_definition_refuses_what_can_be_known_to_be_wrong_and_nothing_else() {
     let cluster = Cluster::start("definition").await;
     cluster.install_all();

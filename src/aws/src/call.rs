@@ -44,12 +44,13 @@ impl Caller {
         &self,
         deadline: Deadline,
         action: Action,
+        category: Category,
         lane: Lane,
         turn: &str,
     ) -> Result<Permit, Failure> {
         let too_late = || Failure::lease_expiring(action);
         let latest = deadline.latest_start(self.attempt_timeout).ok_or_else(too_late)?;
-        timeout_at(latest, self.permit(Category::Registration, lane, turn))
+        timeout_at(latest, self.permit(category, lane, turn))
             .await
             .map_err(|_| too_late())
     }

@@ -70,7 +70,11 @@ const CODES: &[(ErrorClass, &[&str])] = &[
     ),
     (
         ErrorClass::PartlyDone,
-        &["InvalidPermission.Duplicate", "InvalidPermission.NotFound"],
+        &[
+            "InvalidPermission.Duplicate",
+            "InvalidPermission.NotFound",
+            "InvalidSecurityGroupRuleId.NotFound",
+        ],
     ),
     (
         ErrorClass::NameTaken,
@@ -128,6 +132,9 @@ const CODES: &[(ErrorClass, &[&str])] = &[
             "InvalidParameterCombination",
             "MissingParameter",
             "MalformedQueryString",
+            "InvalidPermission.Malformed",
+            "InvalidGroupId.Malformed",
+            "InvalidGroup.NotInVpc",
         ],
     ),
     (
@@ -210,6 +217,14 @@ impl ErrorClass {
         matches!(
             self,
             Self::InvalidTarget | Self::InvalidInput | Self::QuotaReached
+        )
+    }
+
+    /// Whether the error may be about one of the security-group rules that were sent. EC2 then makes or ends none of them.
+    pub(crate) fn is_about_rules(self) -> bool {
+        matches!(
+            self,
+            Self::PartlyDone | Self::InvalidInput | Self::QuotaReached | Self::Vanished | Self::Unrecognized
         )
     }
 

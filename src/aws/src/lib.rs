@@ -1,4 +1,5 @@
-//! AWS in model terms: what a target group is and holds, and how targets get in and out of it.
+//! AWS in model terms: what a target group is and holds, how targets get in and out of it, and who may reach them by the
+//! rules of which security group.
 //!
 //! This crate owns the SDK clients, the budget of calls per shard ([`budget`]), the meaning of AWS's errors
 //! ([`ErrorClass`]) and the question whether a call that failed may have been applied ([`Certainty`]). No SDK type
@@ -27,6 +28,6 @@ pub use class::ErrorClass;
 pub use connection::{Aws, Clock};
 pub use error::Error;
 pub use metrics::{Action, Metrics};
-pub use outcome::{Certainty, Deadline, Failure, Outcome, Receipt};
+pub use outcome::{Certainty, Deadline, Failure, Outcome, Receipt, RuleOutcome};
 pub use settings::{Credentials, Settings};
 pub use shard_client::ShardClient;

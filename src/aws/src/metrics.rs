@@ -28,6 +28,16 @@ pub enum Action {
     DeregisterTargets,
     /// EC2.
     DescribeVpcs,
+    /// EC2.
+    DescribeNetworkInterfaces,
+    /// EC2.
+    DescribeSecurityGroups,
+    /// EC2.
+    DescribeSecurityGroupRules,
+    /// EC2.
+    AuthorizeSecurityGroupIngress,
+    /// EC2.
+    RevokeSecurityGroupIngress,
 }
 
 impl Action {
@@ -38,7 +48,12 @@ impl Action {
             | Self::DescribeTargetHealth
             | Self::RegisterTargets
             | Self::DeregisterTargets => "elasticloadbalancing",
-            Self::DescribeVpcs => "ec2",
+            Self::DescribeVpcs
+            | Self::DescribeNetworkInterfaces
+            | Self::DescribeSecurityGroups
+            | Self::DescribeSecurityGroupRules
+            | Self::AuthorizeSecurityGroupIngress
+            | Self::RevokeSecurityGroupIngress => "ec2",
         };
         format!("{service}:{self}")
     }

@@ -2,7 +2,11 @@
 
 use std::{fmt, time::Duration};
 
-use model::{TargetKey, condition::Problem};
+use model::{
+    TargetKey,
+    condition::{Problem, Reason},
+    network::{Permission, SecurityGroupRuleId},
+};
 use tokio::time::Instant;
 
 use crate::{ErrorClass, metrics::Action};
@@ -21,6 +25,15 @@ pub struct Outcome {
 pub struct Receipt {
     /// AWS's name of the request, for its support.
     pub request_id: Option<String>,
+}
+
+/// What became of one security-group rule of a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuleOutcome {
+    /// The rule.
+    pub permission: Permission,
+    /// AWS's acknowledgement, with the id of a rule that was made, or why there is none.
+    pub result: Result<(SecurityGroupRuleId, Receipt), Failure>,
 }
 
 /// Whether a call that failed may have taken effect.
@@ -54,7 +67,27 @@ pub struct Failure {
 impl Failure {
     /// The failure in the words of a condition.
     pub fn problem(&self) -> Problem {
-        Problem::new(self.class.reason(), self.to_string())
+        let reason = match (self.class, self.action) {
+            (
+                ErrorClass::Vanished,
+                Action::AuthorizeSecurityGroupIngress | Action::RevokeSecurityGroupIngress,
+            ) => Reason::SecurityGroupNotFound,
+            (class, _) => class.reason(),
+        };
+        Problem::new(reason, self.to_string())
+    }
+
+    /// AWS acknowledged the call and left out of its answer what it must have.
+    pub(crate) fn incomplete(action: Action, request_id: Option<String>) -> Self {
+        Self {
+            action,
+            class: ErrorClass::Unavailable,
+            code: None,
+            message: "the answer does not list what was asked for".to_owned(),
+            permission: None,
+            request_id,
+            certainty: Certainty::Ambiguous,
+        }
     }
 
     pub(crate) fn lease_expiring(action: Action) -> Self {

@@ -24,6 +24,10 @@ pub struct Settings {
     pub targets_per_call: usize,
     /// How long the CIDR blocks of a VPC are believed.
     pub vpc_ttl: Duration,
+    /// How long the security groups of a network interface, and their tags, are believed.
+    pub interface_ttl: Duration,
+    /// How long it is believed that no network interface has an address.
+    pub missing_interface_ttl: Duration,
     /// The budgets of every shard.
     pub budgets: budget::Settings,
     /// Who we are in AWS.
@@ -40,6 +44,8 @@ impl Default for Settings {
             read_attempts: 3,
             targets_per_call: 200,
             vpc_ttl: Duration::from_mins(10),
+            interface_ttl: Duration::from_mins(10),
+            missing_interface_ttl: Duration::from_secs(15),
             budgets: budget::Settings::default(),
             credentials: Credentials::DefaultChain,
         }

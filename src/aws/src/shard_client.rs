@@ -1,17 +1,28 @@
 //! AWS as one shard's writer sees it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use aws_config::SdkConfig;
 use model::{
-    Observed, Shard, Target, TargetGroupArn, target::ObservedTarget, target_group::TargetGroupFacts,
+    Observed, SecurityGroupId, Shard, Target, TargetGroupArn,
+    network::{Interfaces, ObservedRule, Permission, Place, SecurityGroupRuleId},
+    target::ObservedTarget,
+    target_group::TargetGroupFacts,
 };
 
 use crate::{
-    Clock, Deadline, Error, Metrics, Outcome, Settings,
+    Clock, Deadline, Error, Metrics, Outcome, RuleOutcome, Settings,
     budget::{Batch, Budget, Category, Lane, Permit, Start},
     call::Caller,
-    ec2::vpcs::Vpcs,
+    ec2::{
+        interfaces::Directory,
+        rules::{self, Line},
+        vpcs::Vpcs,
+    },
     elbv2::{self, targets::Write},
 };
 
@@ -24,7 +35,9 @@ pub struct ShardClient {
 struct Inner {
     shard: Shard,
     elbv2: aws_sdk_elasticloadbalancingv2::Client,
+    ec2: aws_sdk_ec2::Client,
     vpcs: Vpcs,
+    interfaces: Directory,
     caller: Caller,
     targets_per_call: usize,
 }
@@ -46,11 +59,18 @@ impl ShardClient {
             attempt_timeout: settings.attempt_timeout,
             read_attempts: settings.read_attempts,
         };
+        let ec2 = aws_sdk_ec2::Client::new(config);
         Self {
             inner: Arc::new(Inner {
                 shard: shard.clone(),
                 elbv2: aws_sdk_elasticloadbalancingv2::Client::new(config),
-                vpcs: Vpcs::new(config, settings.vpc_ttl),
+                vpcs: Vpcs::new(ec2.clone(), settings.vpc_ttl),
+                interfaces: Directory::new(
+                    ec2.clone(),
+                    settings.interface_ttl,
+                    settings.missing_interface_ttl,
+                ),
+                ec2,
                 caller,
                 targets_per_call: settings.targets_per_call.max(1),
             }),
@@ -127,6 +147,79 @@ impl ShardClient {
     ) -> Vec<Outcome> {
         self.write(Write::Deregister, permit, arn, targets, deadline)
             .await
+    }
+
+    /// The network interfaces at these places, from memory as far as it goes.
+    pub async fn interfaces(&self, places: &BTreeSet<Place>) -> Interfaces {
+        let Inner {
+            caller, interfaces, ..
+        } = &*self.inner;
+        interfaces.find(caller, places).await
+    }
+
+    /// The ingress rules of a security group; `at` is when the question was sent. AWS does not tell a group without
+    /// rules from one that does not exist.
+    pub async fn rules(&self, group: &SecurityGroupId) -> Result<Observed<Vec<ObservedRule>>, Error> {
+        rules::describe(&self.inner.caller, &self.inner.ec2, group).await
+    }
+
+    /// Waits for leave to write rules of the group; as [`permit`](Self::permit).
+    pub async fn rule_permit(&self, group: &SecurityGroupId) -> Permit {
+        let caller = &self.inner.caller;
+        caller
+            .permit(Category::Ec2Mutating, Lane::Rules, group.as_str())
+            .await
+    }
+
+    /// Makes ingress rules, each with its description and all with `tags`. Every rule is in exactly one outcome. As
+    /// [`register`](Self::register) as for permits and the deadline.
+    pub async fn authorize(
+        &self,
+        permit: Permit,
+        group: &SecurityGroupId,
+        permissions: &[(Permission, String)],
+        tags: &BTreeMap<String, String>,
+        deadline: Deadline,
+    ) -> Vec<RuleOutcome> {
+        let lines = permissions.iter().map(|(permission, description)| Line {
+            permission: permission.clone(),
+            text: description.clone(),
+        });
+        self.rule_writer(group, rules::Write::Authorize(tags), deadline)
+            .all(permit, lines.collect())
+            .await
+    }
+
+    /// Ends ingress rules by their ids. As [`authorize`](Self::authorize) otherwise.
+    pub async fn revoke(
+        &self,
+        permit: Permit,
+        group: &SecurityGroupId,
+        rules: &[(Permission, SecurityGroupRuleId)],
+        deadline: Deadline,
+    ) -> Vec<RuleOutcome> {
+        let lines = rules.iter().map(|(permission, id)| Line {
+            permission: permission.clone(),
+            text: id.to_string(),
+        });
+        self.rule_writer(group, rules::Write::Revoke, deadline)
+            .all(permit, lines.collect())
+            .await
+    }
+
+    fn rule_writer<'a>(
+        &'a self,
+        group: &'a SecurityGroupId,
+        write: rules::Write<'a>,
+        deadline: Deadline,
+    ) -> rules::Writer<'a> {
+        rules::Writer {
+            caller: &self.inner.caller,
+            client: &self.inner.ec2,
+            group,
+            write,
+            deadline,
+        }
     }
 
     async fn write(

@@ -120,6 +120,7 @@ impl Control {
                         paused: None,
                         facts: facts.unwrap_or_default(),
                         nodes: Arc::default(),
+                        openings: BTreeMap::new(),
                     });
             }
             previewed.push(PreviewedObject {
@@ -192,7 +193,7 @@ impl Control {
         let seen = observation.map_or_else(Seen::default, |observation| Seen {
             facts: observation.facts,
             targets: observation.targets,
-            failure: None,
+            ..Seen::default()
         });
         Ok((snapshot, seen))
     }

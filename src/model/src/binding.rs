@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    BindingId, ClusterId, HoldId, TargetGroupArn,
+    BindingId, ClusterId, HoldId, SecurityGroupId, TargetGroupArn,
     account::AssumableRole,
     condition::Problem,
     fact::{ObjectName, Protocol},
@@ -66,11 +66,20 @@ impl fmt::Display for PortRef {
 text_type!(PortRef);
 
 /// Who may reach the targets.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Peer {
     Cidr(IpNet),
-    SecurityGroup(String),
+    SecurityGroup(SecurityGroupId),
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cidr(block) => block.fmt(f),
+            Self::SecurityGroup(group) => group.fmt(f),
+        }
+    }
 }
 
 /// A port that peers may reach; `None` = all ports of the protocol.

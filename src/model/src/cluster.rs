@@ -96,6 +96,9 @@ pub struct ClusterSpec {
     /// The roles that its objects may name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub roles: Vec<AssumableRole>,
+    /// The cluster's name in AWS, for tags. The name under which it is registered, if it is not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aws_name: Option<AwsName>,
 }
 
 impl ClusterSpec {
@@ -114,6 +117,52 @@ pub struct Cluster {
     pub cordoned: bool,
     pub version: i64,
 }
+
+impl Cluster {
+    /// The tag by which AWS resources say that they are the cluster's: `kubernetes.io/cluster/NAME`.
+    pub fn aws_tag(&self) -> String {
+        let name = self
+            .spec
+            .aws_name
+            .as_ref()
+            .map_or_else(|| self.name.to_string(), ToString::to_string);
+        format!("kubernetes.io/cluster/{name}")
+    }
+}
+
+/// What AWS calls a cluster: 1 to 100 letters, digits, `-` and `_`, as EKS names are
+/// (<https://docs.aws.amazon.com/eks/latest/APIReference/API_CreateCluster.html>).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AwsName(String);
+
+impl FromStr for AwsName {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let valid = (1..=100).contains(&text.len())
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+            && text.starts_with(|first: char| first.is_ascii_alphanumeric());
+        if valid {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(Invalid::new(
+                "cluster name in AWS",
+                text,
+                "1 to 100 letters, digits, `-` and `_`, a letter or digit first",
+            ))
+        }
+    }
+}
+
+impl fmt::Display for AwsName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+text_type!(AwsName);
 
 /// `vpc-` and 8, 17 or 32 hexadecimal digits.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -160,6 +209,28 @@ mod tests {
             serde_json::json!({"account": "123456789012", "region": "us-east-1", "vpcId": "vpc-0a1b2c3d"});
         let error = serde_json::from_value::<ClusterSpec>(spec).unwrap_err();
         assert!(error.to_string().contains("mode"), "{error}");
+    }
+
+    #[test]
+    fn the_tag_has_the_name_in_aws_or_the_cluster_s_own() {
+        let cluster = |aws_name: Option<&str>| {
+            let mut spec = serde_json::json!({"account": "123456789012", "region": "us-east-1", "vpcId": "vpc-0a1b2c3d", "mode": "full"});
+            if let Some(name) = aws_name {
+                spec["awsName"] = name.into();
+            }
+            Cluster {
+                id: ClusterId(uuid::Uuid::nil()),
+                name: "alpha".parse().unwrap(),
+                spec: serde_json::from_value(spec).unwrap(),
+                cordoned: false,
+                version: 1,
+            }
+        };
+        assert_eq!(cluster(None).aws_tag(), "kubernetes.io/cluster/alpha");
+        assert_eq!(cluster(Some("Prod_1")).aws_tag(), "kubernetes.io/cluster/Prod_1");
+        for bad in ["", "-a", "a b", "a/b"] {
+            assert!(bad.parse::<AwsName>().is_err(), "{bad:?}");
+        }
     }
 
     #[test]

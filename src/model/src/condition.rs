@@ -63,6 +63,12 @@ pub enum Reason {
     QuotaExceeded,
     /// AWS refuses a target.
     InvalidTarget,
+    /// No network interface has a target's address, so nobody knows where to open its ports.
+    InterfaceNotFound,
+    /// A target's network interface has several security groups and not exactly one that is tagged as the cluster's.
+    SecurityGroupNotChosen,
+    /// AWS knows no such security group.
+    SecurityGroupNotFound,
     /// AWS asks for less.
     Throttled,
     /// AWS answers with an error that is none of the above.
@@ -70,7 +76,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 32] = [
         Self::Reconciled,
         Self::Progressing,
         Self::Held,
@@ -98,6 +104,9 @@ impl Reason {
         Self::CredentialsRejected,
         Self::QuotaExceeded,
         Self::InvalidTarget,
+        Self::InterfaceNotFound,
+        Self::SecurityGroupNotChosen,
+        Self::SecurityGroupNotFound,
         Self::Throttled,
         Self::AwsError,
     ];

@@ -5,12 +5,13 @@ use std::{collections::BTreeMap, sync::Arc};
 use jiff::Timestamp;
 
 use crate::{
-    TargetGroupArn, TargetKey,
+    SecurityGroupId, TargetGroupArn, TargetKey,
     binding::Binding,
     cluster::Cluster,
     fact::ServiceFacts,
     guard::Guards,
     ledger::{LedgerTarget, Removal},
+    network::Opening,
     node::NodeFacts,
     pause::Pause,
     target_group::TargetGroup,
@@ -49,6 +50,8 @@ pub struct BoundService {
     pub facts: ServiceFacts,
     /// Of the binding's cluster.
     pub nodes: Arc<NodeFacts>,
+    /// What it was last computed to need open, and what became of that.
+    pub openings: BTreeMap<SecurityGroupId, Opening>,
 }
 
 impl BoundService {
@@ -56,5 +59,14 @@ impl BoundService {
     pub fn is_silent(&self, now: Timestamp, guards: &Guards) -> bool {
         self.last_seen
             .is_none_or(|seen| now.duration_since(seen) > guards.silent_after)
+    }
+
+    /// Until when new targets wait for rules that are being made.
+    pub fn opening_until(&self, now: Timestamp, guards: &Guards) -> Option<Timestamp> {
+        let pending = self.openings.values().filter(|opening| opening.pending() > 0);
+        pending
+            .filter_map(|opening| opening.changed_at.checked_add(guards.opening_wait).ok())
+            .filter(|until| now < *until)
+            .max()
     }
 }

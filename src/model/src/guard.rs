@@ -33,6 +33,8 @@ pub struct Guards {
     pub consistency_grace: SignedDuration,
     /// Targets that vanish twice within this time are somebody else's doing: nothing is removed until it is over.
     pub contest_window: SignedDuration,
+    /// How long new targets wait for the security-group rules that their binding asks for.
+    pub opening_wait: SignedDuration,
     pub unbinding: Unbinding,
 }
 
@@ -74,6 +76,7 @@ impl Default for Guards {
             release_ttl: SignedDuration::from_mins(10),
             consistency_grace: SignedDuration::from_secs(15),
             contest_window: SignedDuration::from_hours(1),
+            opening_wait: SignedDuration::from_secs(15),
             unbinding: Unbinding::default(),
         }
     }

@@ -198,6 +198,10 @@ pub enum HoldReason {
     NotObserved,
     /// A former writer's call may still arrive.
     Fencing,
+    /// The ports that the binding asks for are being opened.
+    OpeningPending,
+    /// The cluster whose bindings a rule served is not registered any more.
+    ClusterUnknown,
 }
 
 impl HoldReason {
@@ -229,8 +233,10 @@ impl HoldReason {
             Self::Restored => {
                 "an operator's release of the shard, once what AWS has was compared with what is stored"
             }
-            Self::NotObserved => "an answer of AWS to DescribeTargetGroups and DescribeTargetHealth",
+            Self::NotObserved => "an answer of AWS to a read of the target group or security group",
             Self::Fencing => "time: the former writer's deadline and one call's timeout",
+            Self::OpeningPending => "the security group's rules, a refusal of AWS's to make them, or time",
+            Self::ClusterUnknown => "registering the cluster again, or revoking the rule by hand",
         }
     }
 

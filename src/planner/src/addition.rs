@@ -47,6 +47,7 @@ pub(crate) fn demands(
 ) -> BTreeMap<TargetKey, Demand> {
     let mut demands: BTreeMap<TargetKey, Demand> = BTreeMap::new();
     for holder in holders.values() {
+        let opening = holder.input.opening_until(input.now, &input.guards);
         for (key, pod) in holder
             .statement()
             .into_iter()
@@ -64,6 +65,11 @@ pub(crate) fn demands(
             let there = |row: &LedgerTarget| row.key() == key && row.may_be_registered();
             if holder.input.cluster.cordoned && !input.ledger.iter().any(there) {
                 holds.addition(HoldReason::ClusterCordoned, key, &[holder.id()]);
+                continue;
+            }
+            // A target before which the ports are still closed would only be found unhealthy.
+            if opening.is_some() && !input.ledger.iter().any(|row| row.key() == key) {
+                holds.addition_until(HoldReason::OpeningPending, key, &[holder.id()], opening);
                 continue;
             }
             let demand = demands.entry(key.clone()).or_default();

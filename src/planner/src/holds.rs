@@ -36,9 +36,20 @@ impl Holds {
     }
 
     pub(crate) fn addition(&mut self, reason: HoldReason, key: &TargetKey, bindings: &[BindingId]) {
+        self.addition_until(reason, key, bindings, None);
+    }
+
+    pub(crate) fn addition_until(
+        &mut self,
+        reason: HoldReason,
+        key: &TargetKey,
+        bindings: &[BindingId],
+        until: Option<Timestamp>,
+    ) {
         let held = self.0.entry(reason).or_default();
         held.additions.insert(key.clone());
         held.bindings.extend(bindings);
+        held.until = held.until.max(until);
     }
 
     pub(crate) fn into_vec(self) -> Vec<Hold> {

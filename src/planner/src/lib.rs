@@ -18,6 +18,7 @@ mod holds;
 mod input;
 mod instance;
 mod ledger;
+pub mod network;
 mod observe;
 mod status;
 mod wanted;
@@ -48,6 +49,9 @@ pub fn plan(input: &Input) -> Plan {
     let mut holds = Holds::default();
     let mut alarm = Alarm::new(input.now);
 
+    for bound in &input.bindings {
+        alarm.set_if(bound.opening_until(input.now, &input.guards));
+    }
     let demands = addition::demands(input, &holders, &mut holds);
     let additions = addition::additions(input, &sight, &holders, &demands, &mut holds);
     let review = ledger::review(input, &sight, &holders, &demands, &mut holds, &mut alarm);

@@ -93,12 +93,17 @@ pub(crate) struct Settled {
 
 impl Settled {
     pub(crate) fn of(row: &LedgerTarget, guards: &Guards) -> Self {
+        Self::at(row.changed_at, row.ambiguous_at, guards)
+    }
+
+    /// For a row that was written at `changed_at`, and whose last call without an answer was given up at `ambiguous_at`.
+    pub(crate) fn at(changed_at: Timestamp, ambiguous_at: Option<Timestamp>, guards: &Guards) -> Self {
         // A call that was given up may still be applied, and an answer may be stale on top.
-        let ambiguous = row.ambiguous_at.map(|at| later(at, guards.consistency_grace * 2));
-        let removal = ambiguous.map_or(row.changed_at, |settled| settled.max(row.changed_at));
+        let ambiguous = ambiguous_at.map(|at| later(at, guards.consistency_grace * 2));
+        let removal = ambiguous.map_or(changed_at, |settled| settled.max(changed_at));
         Self {
             removal,
-            contradiction: removal.max(later(row.changed_at, guards.consistency_grace)),
+            contradiction: removal.max(later(changed_at, guards.consistency_grace)),
         }
     }
 }

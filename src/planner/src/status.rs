@@ -19,6 +19,7 @@ use crate::{
     absence::Holder,
     contest::Contest,
     input::Input,
+    network::told,
     wanted::{Statement, Wish},
 };
 
@@ -136,11 +137,7 @@ impl<'a> Account<'a> {
             ready = paused(pause, &ready);
         }
         let spec = self.holder.input.binding.spec.as_ref();
-        if ready.status == Truth::True && spec.is_some_and(|spec| !spec.networking.is_empty()) {
-            ready
-                .message
-                .push_str("; spec.networking is kept and not acted on by this version");
-        }
+        told::add(input, self.holder.input, &mut ready);
         for warning in spec.iter().flat_map(|spec| &spec.warnings) {
             ready.message.push_str("; warning: ");
             ready.message.push_str(warning);

@@ -21,7 +21,7 @@ use crate::{
     DatabaseClock, Metrics, Settings,
     fleet::Fleet,
     pass::Context,
-    shard::{self, Chain, Signal},
+    shard::{self, Chain, Key, Signal},
 };
 
 /// Leases shards and works on them. Clones are one.
@@ -277,7 +277,12 @@ impl Engine {
         match wake {
             Wake::Group(arn) => {
                 if let Some(worker) = self.workers().get(arn.shard()) {
-                    worker.signal(Signal::Group(arn));
+                    worker.signal(Signal::Look(Key::TargetGroup(arn)));
+                }
+            }
+            Wake::SecurityGroup(shard, id) => {
+                if let Some(worker) = self.workers().get(&shard) {
+                    worker.signal(Signal::Look(Key::SecurityGroup(id)));
                 }
             }
             Wake::Shard(shard) => {

@@ -1,6 +1,7 @@
 //! The shard loops: gather → plan → apply → report.
 //!
-//! A replica leases shards. For each one it runs a worker that takes target groups by key, one pass in flight per group.
+//! A replica leases shards. For each one it runs a worker that takes target groups and security groups by key, one pass
+//! in flight per key. A target group's pass says what its bindings need open; the security group's makes and ends rules.
 //! A pass reads what is stored (`store`), asks `planner` what follows, makes the intent durable, calls `aws`, records the
 //! outcome, and reports. Nothing is decided here: a pass that finds no step does nothing.
 //!
@@ -19,8 +20,10 @@ mod fleet;
 mod gather;
 mod memory;
 mod metrics;
+mod network;
 mod pass;
 mod queue;
+mod rules;
 mod settings;
 mod shard;
 

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use model::{BindingId, condition::BindingStatus, plan::Hold};
 use planner::Seen;
 use runtime::backoff::Backoff;
@@ -24,11 +24,23 @@ impl Default for Memory {
         Self {
             recalled: false,
             seen: Seen::default(),
-            backoff: Backoff::new(Duration::from_millis(500), Duration::from_mins(1)),
+            backoff: backoff(),
             statuses: BTreeMap::new(),
             holds: None,
         }
     }
+}
+
+/// How long a pass that failed waits before the next.
+pub(crate) fn backoff() -> Backoff {
+    Backoff::new(Duration::from_millis(500), Duration::from_mins(1))
+}
+
+/// How long until time alone may change a plan that was made at `now`.
+pub(crate) fn wake_in(now: Timestamp, wake_at: Option<Timestamp>) -> Option<Duration> {
+    // A millisecond late rather than a microsecond early.
+    let left = wake_at?.duration_since(now) + SignedDuration::from_millis(1);
+    Some(Duration::try_from(left).unwrap_or(Duration::from_millis(1)))
 }
 
 impl Memory {

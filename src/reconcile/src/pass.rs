@@ -13,7 +13,12 @@ use planner::{Circumstances, Input};
 use store::{Fence, Store};
 use tokio::{sync::watch, time::Instant};
 
-use crate::{Settings, apply, fleet::Watch, gather::gather, memory::Memory};
+use crate::{
+    Settings, apply,
+    fleet::Watch,
+    gather::gather,
+    memory::{Memory, wake_in},
+};
 
 /// What every pass of a shard works with.
 pub(crate) struct Context {
@@ -33,12 +38,12 @@ pub(crate) struct Context {
 pub(crate) enum Error {
     #[error("the database did not do what the pass needs")]
     Store(#[from] store::Error),
-    #[error("AWS did not describe the target group")]
+    #[error("AWS did not describe what the pass is about")]
     Observe(#[from] aws::Error),
 }
 
 /// More rounds than any sequence of steps needs; what is left then is work for the next pass.
-const ROUNDS: usize = 6;
+pub(crate) const ROUNDS: usize = 6;
 
 impl Context {
     /// Looks at the group and does what follows. Returns when time alone may change the plan.
@@ -54,6 +59,9 @@ impl Context {
         let mut ripe = apply::Ripe::default();
         for _ in 0..ROUNDS {
             let mut input = self.gather(arn, memory).await?;
+            if self.open(&mut input, memory).await? {
+                input = self.gather(arn, memory).await?;
+            }
             let mut plan = planner::plan(&input);
             if !observed && self.should_observe(&input, &plan, memory) {
                 observed = true;
@@ -62,7 +70,7 @@ impl Context {
             }
             if plan.steps.is_empty() {
                 self.report(&input, &plan, memory).await?;
-                return Ok(wake_in(&input, &plan));
+                return Ok(wake_in(input.now, plan.wake_at));
             }
             let next = ripe.ask(self, arn, &plan);
             ripe.pick(&mut plan);
@@ -73,7 +81,7 @@ impl Context {
                 } else {
                     self.note(&input, &plan, memory).await?;
                 }
-                return Ok(earlier(next, wake_in(&input, &plan)));
+                return Ok(earlier(next, wake_in(input.now, plan.wake_at)));
             }
             applied = true;
             let mut permits = apply::Permits::default();
@@ -208,11 +216,4 @@ impl Context {
 /// The earlier of two waits.
 fn earlier(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
     one.into_iter().chain(other).min()
-}
-
-/// How long until time alone may change the plan.
-fn wake_in(input: &Input, plan: &Plan) -> Option<Duration> {
-    // A millisecond late rather than a microsecond early.
-    let left = plan.wake_at?.duration_since(input.now) + SignedDuration::from_millis(1);
-    Some(Duration::try_from(left).unwrap_or(Duration::from_millis(1)))
 }

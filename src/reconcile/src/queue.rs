@@ -1,73 +1,88 @@
 //! Which group is next. Keys without payload: a group that is woken twice is looked at once, and one that is woken while
 //! it is worked on is looked at again afterwards. Synchronous; the caller brings the time.
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::{
+    collections::{BTreeSet, HashMap, HashSet, VecDeque},
+    hash::Hash,
+};
 
-use model::TargetGroupArn;
 use tokio::time::Instant;
 
 /// The groups of one shard that are to be looked at.
-#[derive(Debug, Default)]
-pub(crate) struct Queue {
-    ready: VecDeque<TargetGroupArn>,
-    waiting: HashSet<TargetGroupArn>,
-    in_flight: HashSet<TargetGroupArn>,
-    again: HashSet<TargetGroupArn>,
-    due: BTreeSet<(Instant, TargetGroupArn)>,
-    due_of: HashMap<TargetGroupArn, Instant>,
+#[derive(Debug)]
+pub(crate) struct Queue<K> {
+    ready: VecDeque<K>,
+    waiting: HashSet<K>,
+    in_flight: HashSet<K>,
+    again: HashSet<K>,
+    due: BTreeSet<(Instant, K)>,
+    due_of: HashMap<K, Instant>,
 }
 
-impl Queue {
+impl<K> Default for Queue<K> {
+    fn default() -> Self {
+        Self {
+            ready: VecDeque::new(),
+            waiting: HashSet::new(),
+            in_flight: HashSet::new(),
+            again: HashSet::new(),
+            due: BTreeSet::new(),
+            due_of: HashMap::new(),
+        }
+    }
+}
+
+impl<K: Clone + Ord + Hash> Queue<K> {
     /// Looks at the group as soon as there is room.
-    pub(crate) fn wake(&mut self, arn: TargetGroupArn) {
-        if self.in_flight.contains(&arn) {
-            self.again.insert(arn);
-        } else if self.waiting.insert(arn.clone()) {
-            self.ready.push_back(arn);
+    pub(crate) fn wake(&mut self, key: K) {
+        if self.in_flight.contains(&key) {
+            self.again.insert(key);
+        } else if self.waiting.insert(key.clone()) {
+            self.ready.push_back(key);
         }
     }
 
     /// Looks at the group at `at`, or earlier if it was to be looked at earlier.
-    pub(crate) fn wake_at(&mut self, arn: TargetGroupArn, at: Instant) {
-        if let Some(before) = self.due_of.get(&arn) {
+    pub(crate) fn wake_at(&mut self, key: K, at: Instant) {
+        if let Some(before) = self.due_of.get(&key) {
             if *before <= at {
                 return;
             }
-            self.due.remove(&(*before, arn.clone()));
+            self.due.remove(&(*before, key.clone()));
         }
-        self.due_of.insert(arn.clone(), at);
-        self.due.insert((at, arn));
+        self.due_of.insert(key.clone(), at);
+        self.due.insert((at, key));
     }
 
     /// The next group, which is in flight from now on.
-    pub(crate) fn take(&mut self) -> Option<TargetGroupArn> {
-        let arn = self.ready.pop_front()?;
-        self.waiting.remove(&arn);
+    pub(crate) fn take(&mut self) -> Option<K> {
+        let key = self.ready.pop_front()?;
+        self.waiting.remove(&key);
         // The pass that begins sees everything that an earlier alarm was set for.
-        if let Some(at) = self.due_of.remove(&arn) {
-            self.due.remove(&(at, arn.clone()));
+        if let Some(at) = self.due_of.remove(&key) {
+            self.due.remove(&(at, key.clone()));
         }
-        self.in_flight.insert(arn.clone());
-        Some(arn)
+        self.in_flight.insert(key.clone());
+        Some(key)
     }
 
     /// The group's pass has ended.
-    pub(crate) fn done(&mut self, arn: TargetGroupArn) {
-        self.in_flight.remove(&arn);
-        if self.again.remove(&arn) {
-            self.wake(arn);
+    pub(crate) fn done(&mut self, key: K) {
+        self.in_flight.remove(&key);
+        if self.again.remove(&key) {
+            self.wake(key);
         }
     }
 
     /// Wakes what is due; returns when the next will be.
     pub(crate) fn tick(&mut self, now: Instant) -> Option<Instant> {
-        while let Some((at, arn)) = self.due.first().cloned() {
+        while let Some((at, key)) = self.due.first().cloned() {
             if at > now {
                 return Some(at);
             }
             self.due.pop_first();
-            self.due_of.remove(&arn);
-            self.wake(arn);
+            self.due_of.remove(&key);
+            self.wake(key);
         }
         None
     }
@@ -84,31 +99,25 @@ mod tests {
 
     use super::*;
 
-    fn arn(name: &str) -> TargetGroupArn {
-        format!("arn:aws:elasticloadbalancing:us-east-1:123456789012:targetgroup/{name}/1")
-            .parse()
-            .unwrap()
-    }
-
     #[test]
     fn a_group_that_is_woken_twice_is_looked_at_once() {
         let mut queue = Queue::default();
-        queue.wake(arn("a"));
-        queue.wake(arn("a"));
-        assert_eq!(queue.take(), Some(arn("a")));
+        queue.wake("a");
+        queue.wake("a");
+        assert_eq!(queue.take(), Some("a"));
         assert_eq!(queue.take(), None);
     }
 
     #[test]
     fn a_group_that_is_woken_in_flight_is_looked_at_again_and_never_twice_at_once() {
         let mut queue = Queue::default();
-        queue.wake(arn("a"));
+        queue.wake("a");
         queue.take().unwrap();
-        queue.wake(arn("a"));
+        queue.wake("a");
         assert_eq!(queue.take(), None);
-        queue.done(arn("a"));
-        assert_eq!(queue.take(), Some(arn("a")));
-        queue.done(arn("a"));
+        queue.done("a");
+        assert_eq!(queue.take(), Some("a"));
+        queue.done("a");
         assert_eq!(queue.take(), None);
     }
 
@@ -117,12 +126,12 @@ mod tests {
         let mut queue = Queue::default();
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
-        queue.wake_at(arn("a"), at(10));
-        queue.wake_at(arn("a"), at(5));
-        queue.wake_at(arn("a"), at(20));
+        queue.wake_at("a", at(10));
+        queue.wake_at("a", at(5));
+        queue.wake_at("a", at(20));
         assert_eq!(queue.tick(at(4)), Some(at(5)));
         assert_eq!(queue.take(), None);
         assert_eq!(queue.tick(at(5)), None);
-        assert_eq!(queue.take(), Some(arn("a")));
+        assert_eq!(queue.take(), Some("a"));
     }
 }

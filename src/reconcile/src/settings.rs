@@ -23,6 +23,8 @@ pub struct Settings {
     pub observe_every: Duration,
     /// How many groups of a shard are worked on at once.
     pub concurrency: usize,
+    /// How many ingress rules AWS lets a security group have.
+    pub rules_per_security_group: usize,
     /// The guards of removals.
     pub guards: Guards,
 }
@@ -38,6 +40,7 @@ impl Settings {
             sweep: Duration::from_secs(30),
             observe_every: Duration::from_mins(2),
             concurrency: 64,
+            rules_per_security_group: 60,
             guards: Guards::default(),
         }
     }

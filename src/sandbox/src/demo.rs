@@ -88,6 +88,7 @@ impl Sandbox {
             .await
             .map_err(|error| Error::Aws(error.to_string()))?;
         let tutorial = fixture::tutorial(aws.handle())?;
+        fixture::machines(aws.handle(), CLUSTER, &nodes())?;
         let database = postgres.fresh_database("elbow").await?;
         let installation = Installation::new(database, aws.url().to_owned(), progress.clone())?;
         let server = installation.server("server-1", server_options).await?;

@@ -3,7 +3,7 @@
 use awssim::{Fixture, Handle};
 use serde_json::json;
 
-use crate::{Error, Result};
+use crate::{Error, Result, kubernetes::Node};
 
 /// The account of the tutorial.
 pub const ACCOUNT: &str = "123456789012";
@@ -15,6 +15,8 @@ pub const ZONES: [&str; 2] = ["cn-north-1a", "cn-north-1b"];
 pub const VPC: &str = "vpc-0e1b0e1b0e1b0e1b0";
 /// The security group of the ALB.
 pub const ALB_SECURITY_GROUP: &str = "sg-0a1b0a1b0a1b0a1b0";
+/// The security group of the first cluster's machines.
+pub const NODE_SECURITY_GROUP: &str = "sg-0b1b0b1b0b1b0b1b0";
 /// Elbow's access key in the account. Whoever else asks AWS uses the account's number as the key and may do everything.
 pub const ACCESS_KEY: &str = "AKIASANDBOX000000001";
 
@@ -65,4 +67,56 @@ pub fn tutorial(aws: &Handle) -> Result<Tutorial> {
         target_group: arn(&made.target_groups, "test-tg-ip")?,
         load_balancer: arn(&made.load_balancers, "test-alb")?,
     })
+}
+
+/// The machines of a cluster in the tutorial's VPC: an instance for each node, with an interface that has the addresses
+/// of its pods, in a security group that is tagged as the cluster's.
+pub fn machines(aws: &Handle, cluster: &str, nodes: &[Node]) -> Result<()> {
+    let subnet = |node: &Node| {
+        let index = ZONES.iter().position(|zone| *zone == node.zone).unwrap_or(0);
+        format!("subnet-0{index:016}")
+    };
+    let instances: Vec<_> = nodes
+        .iter()
+        .map(|node| {
+            json!({
+                "id": node.instance_id,
+                "subnet": subnet(node),
+                "address": node.internal_ip,
+                "security_groups": [NODE_SECURITY_GROUP],
+            })
+        })
+        .collect();
+    let interfaces: Vec<_> = nodes
+        .iter()
+        .map(|node| {
+            let addresses = node
+                .pod_cidr
+                .hosts()
+                .filter(|address| *address != node.internal_ip);
+            json!({
+                "id": node.instance_id.replacen("i-", "eni-", 1),
+                "subnet": subnet(node),
+                "addresses": addresses.collect::<Vec<_>>(),
+                "security_groups": [NODE_SECURITY_GROUP],
+                "instance": node.instance_id,
+            })
+        })
+        .collect();
+    let fixture = json!({
+        "account": ACCOUNT,
+        "region": REGION,
+        "security_groups": [{
+            "id": NODE_SECURITY_GROUP,
+            "name": format!("{cluster}-nodes"),
+            "vpc": VPC,
+            "tags": { format!("kubernetes.io/cluster/{cluster}"): "owned" },
+        }],
+        "instances": instances,
+        "network_interfaces": interfaces,
+    });
+    let fixture: Fixture = serde_json::from_value(fixture).map_err(|error| Error::Aws(error.to_string()))?;
+    aws.load(&fixture)
+        .map(drop)
+        .map_err(|error| Error::Aws(error.to_string()))
 }

@@ -1,5 +1,7 @@
 //! Bindings as rows, and reading them.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use jiff_sqlx::Timestamp as SqlTimestamp;
 use model::{
@@ -332,17 +334,31 @@ impl Store {
             )
             .fetch_all(&mut *tx)
             .await?;
+            // A binding's openings go with it: whoever reads them below sees the state before.
             let finished = sqlx::query!(
                 r#"
-                delete from bindings b
-                where target_group_arn = $1 and deleted_at is not null
-                    and not exists (select from ledger_targets l where l.target_group_arn = $1 and b.id = any(l.bindings))
+                with finished as (
+                    delete from bindings b
+                    where target_group_arn = $1 and deleted_at is not null
+                        and not exists (
+                            select from ledger_targets l where l.target_group_arn = $1 and b.id = any(l.bindings)
+                        )
+                    returning id
+                )
+                select f.id, o.shard as "shard?", o.security_group_id as "security_group_id?"
+                from finished f left join openings o on o.binding_id = f.id
                 "#,
                 name,
             )
-            .execute(&mut *tx)
+            .fetch_all(&mut *tx)
             .await?;
-            if finished.rows_affected() > 0 {
+            let closed: BTreeSet<_> = finished
+                .iter()
+                .filter_map(|row| Some((row.shard.as_deref()?, row.security_group_id.as_deref()?)))
+                .collect();
+            wake::security_groups(tx, closed).await?;
+            let finished: BTreeSet<_> = finished.iter().map(|row| row.id).collect();
+            if !finished.is_empty() {
                 for cluster in clusters.into_iter().map(ClusterId) {
                     crate::hold::refresh(tx, cluster).await?;
                     ingest::sync_services(tx, cluster).await?;
@@ -350,7 +366,7 @@ impl Store {
                     wake::cluster(tx, cluster).await?;
                 }
             }
-            Ok(finished.rows_affected())
+            Ok(finished.len() as u64)
         })
         .await
     }

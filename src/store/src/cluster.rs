@@ -350,12 +350,13 @@ async fn leave(connection: &mut PgConnection, cluster: ClusterId, leaving: Leavi
     wake::groups_of_cluster(connection, cluster).await
 }
 
-/// Forgets the cluster, with all its facts, if it was on its way out and has no binding left.
+/// Forgets the cluster, with all its facts, if it was on its way out and has no binding left, nor a rule to end.
 pub(crate) async fn forget_left(connection: &mut PgConnection, cluster: ClusterId) -> Result<()> {
     sqlx::query!(
         r#"
         delete from clusters c
         where id = $1 and leaving is not null and not exists (select from bindings where cluster_id = c.id)
+            and (leaving = 'keep' or not exists (select from ledger_rules where c.id = any(clusters)))
         "#,
         cluster.0,
     )

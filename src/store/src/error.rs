@@ -1,6 +1,6 @@
 //! What goes wrong with the database, in one enum.
 
-use model::{ClusterId, Shard, TargetGroupArn};
+use model::{ClusterId, Shard};
 
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -22,8 +22,11 @@ pub enum Error {
     #[error("the lease of shard {shard} is no longer held; stop writing until it is leased again")]
     LeaseLost { shard: Shard },
     /// The ledger is not what the plan was made from.
-    #[error("the ledger of {target_group} changed since the plan was made; plan again")]
-    PlanStale { target_group: TargetGroupArn },
+    #[error("the ledger of {subject} changed since the plan was made; plan again")]
+    PlanStale {
+        /// The target group or security group.
+        subject: String,
+    },
     /// The plan was made before the pause, or what it writes is not of one that was.
     #[error("writing is paused; plan again")]
     Paused,

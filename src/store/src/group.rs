@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
 use model::{
-    ClusterId, Shard, TargetGroupArn, TargetId, TargetKey,
+    ClusterId, SecurityGroupId, Shard, TargetGroupArn, TargetId, TargetKey,
     cluster::Cluster,
     fact::{Departure, EndpointSlice, PodRef, Service, ServiceFacts, Stated},
     group::{BoundService, GroupSnapshot},
@@ -21,7 +21,8 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::{
-    Error, Op, Result, Store, binding::BindingColumns, ingest, ledger::TargetRow, node::NodesRow, row::Row,
+    Error, Op, Result, Store, binding::BindingColumns, ingest, ledger::TargetRow, node::NodesRow,
+    opening::OpeningRow, row::Row,
 };
 
 /// For how long a released hold is told. The planner decides for how long it counts.
@@ -67,7 +68,11 @@ impl Store {
                     'hold_id', hold_id, 'relinquished', relinquished, 'version', version, 'standing', standing,
                     'service', service, 'cluster_name', cluster_name, 'cluster_spec', cluster_spec,
                     'cluster_version', cluster_version, 'cordoned', cordoned, 'seen_at', seen_at,
-                    'created_at', created_at, 'paused', paused
+                    'created_at', created_at, 'paused', paused,
+                    'openings', (
+                        select json_object_agg(o.security_group_id, to_json(o)) from openings o
+                        where o.binding_id = bound.id
+                    )
                 ) order by id) from bound) as bindings,
                 -- Only a group of instances pays for all nodes of its clusters.
                 (select json_agg(json_build_object(
@@ -294,6 +299,7 @@ struct BoundRow {
     created_at: Timestamp,
     seen_at: Option<Timestamp>,
     paused: Option<Pause>,
+    openings: Option<BTreeMap<SecurityGroupId, OpeningRow>>,
 }
 
 /// Cluster, namespace, name.
@@ -342,6 +348,12 @@ impl BoundRow {
             paused: self.paused,
             facts: facts.get(&key).cloned().unwrap_or_default(),
             nodes,
+            openings: self
+                .openings
+                .unwrap_or_default()
+                .into_iter()
+                .map(|(group, row)| (group, row.into()))
+                .collect(),
         })
     }
 }

@@ -41,6 +41,8 @@ pub enum Op {
     FinishBindings,
     Report,
     RecordObservation,
+    WriteOpenings,
+    ReportOpenings,
     SyncHolds,
     Release,
     Adopt,

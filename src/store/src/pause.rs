@@ -5,8 +5,10 @@ use jiff_sqlx::Timestamp as SqlTimestamp;
 use model::{
     BindingId, ClusterId, Name, TargetGroupArn, TargetKey,
     fact::ObjectName,
+    network::Permission,
     pause::{Pause, Scope},
     plan::Step,
+    rule_plan::RuleStep,
 };
 use serde_json::json;
 use sqlx::PgConnection;
@@ -197,6 +199,56 @@ pub(crate) async fn check(
         &bindings,
         arn.to_string(),
         to_json(&removals),
+    )
+    .fetch_one(connection)
+    .await?;
+    if paused {
+        return Err(Error::Paused);
+    }
+    Ok(())
+}
+
+/// The same for rules of a security group: those of a paused cluster, and all of a group in which a paused binding has
+/// openings.
+pub(crate) async fn check_rules(
+    connection: &mut PgConnection,
+    fence: &Fence,
+    group: &str,
+    steps: &[RuleStep],
+) -> Result<()> {
+    if !steps.iter().any(RuleStep::writes_aws) {
+        return Ok(());
+    }
+    let (mut clusters, mut revoked): (Vec<Uuid>, Vec<&Permission>) = (Vec::new(), Vec::new());
+    for step in steps {
+        match step {
+            RuleStep::Authorize { rules } => {
+                let of = rules.iter().flat_map(|rule| &rule.clusters);
+                clusters.extend(of.map(|cluster| cluster.0));
+            }
+            RuleStep::Revoke { rules } => revoked.extend(rules.iter().map(|rule| &rule.permission)),
+            RuleStep::Forget { .. } | RuleStep::Confirm { .. } | RuleStep::Share { .. } => {}
+        }
+    }
+    let paused = sqlx::query_scalar!(
+        r#"
+        with concerned as (
+            select unnest($3::uuid[]) as cluster
+            union
+            select unnest(l.clusters) from ledger_rules l
+            where l.security_group_id = $2 and l.permission in (select jsonb_array_elements($4))
+        )
+        select exists (
+            select from pauses p
+            where num_nonnulls(p.shard, p.cluster_id, p.binding_id) = 0 or p.shard = $1
+                or p.cluster_id in (select cluster from concerned)
+                or p.binding_id in (select o.binding_id from openings o where o.security_group_id = $2)
+        ) as "paused!"
+        "#,
+        fence.shard.to_string(),
+        group,
+        &clusters,
+        to_json(&revoked),
     )
     .fetch_one(connection)
     .await?;

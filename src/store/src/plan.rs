@@ -2,7 +2,8 @@
 
 use jiff::Timestamp;
 use jiff_sqlx::Timestamp as SqlTimestamp;
-use model::{PlanId, TargetGroupArn, plan::Plan};
+use model::{PlanId, SecurityGroupId, TargetGroupArn, plan::Plan, rule_plan::RulePlan};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -11,14 +12,14 @@ use crate::{
     row::{self, Row},
 };
 
-/// A plan that was carried out, or begun.
+/// A plan that was carried out, or begun: of a target group, or the rules of a security group.
 #[derive(Clone, Debug, PartialEq)]
-pub struct JournaledPlan {
+pub struct JournaledPlan<P = Plan> {
     pub id: PlanId,
     pub at: Timestamp,
     /// The writer's lease.
     pub epoch: u64,
-    pub plan: Plan,
+    pub plan: P,
     /// One entry per settled call: the targets by outcome, and what AWS stated. `None`: nothing is known yet.
     pub outcome: Option<Value>,
 }
@@ -31,7 +32,7 @@ struct PlanRow {
     outcome: Option<Value>,
 }
 
-impl TryFrom<PlanRow> for JournaledPlan {
+impl<P: DeserializeOwned> TryFrom<PlanRow> for JournaledPlan<P> {
     type Error = Error;
 
     fn try_from(row: PlanRow) -> Result<Self> {
@@ -73,10 +74,38 @@ impl Store {
             .collect()
     }
 
+    /// The last plans of a security group's rules; as [`plans`](Self::plans).
+    pub async fn rule_plans(
+        &self,
+        group: &SecurityGroupId,
+        after: Option<PlanId>,
+        limit: u32,
+    ) -> Result<Vec<JournaledPlan<RulePlan>>> {
+        let query = sqlx::query_as!(
+            PlanRow,
+            r#"
+            select id, at as "at: SqlTimestamp", epoch, body, outcome from plans
+            where security_group_id = $1
+                and ($2::uuid is null or (at, id) < (select last.at, last.id from plans last where last.id = $2))
+            order by at desc, id desc limit $3
+            "#,
+            group.as_str(),
+            after.map(|id| id.0),
+            row::limit(limit),
+        );
+        self.read(Op::Query, query.fetch_all(&self.pool))
+            .await?
+            .into_iter()
+            .map(TryInto::try_into)
+            .collect()
+    }
+
+    /// A plan of a target group.
     pub async fn plan(&self, id: PlanId) -> Result<Option<JournaledPlan>> {
         let query = sqlx::query_as!(
             PlanRow,
-            r#"select id, at as "at: SqlTimestamp", epoch, body, outcome from plans where id = $1"#,
+            r#"select id, at as "at: SqlTimestamp", epoch, body, outcome from plans
+                where id = $1 and target_group_arn is not null"#,
             id.0,
         );
         self.read(Op::Query, query.fetch_optional(&self.pool))

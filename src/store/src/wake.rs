@@ -5,7 +5,7 @@
 
 use std::{convert::Infallible, error::Error as _, time::Duration};
 
-use model::{ClusterId, Shard, TargetGroupArn};
+use model::{ClusterId, SecurityGroupId, Shard, TargetGroupArn};
 use sqlx::{
     PgConnection,
     postgres::{PgListener, PgPoolOptions},
@@ -26,6 +26,8 @@ const EVENTS: &str = "elbow_events";
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Wake {
     Group(TargetGroupArn),
+    /// The rules of a security group, and the shard that owns it.
+    SecurityGroup(Shard, SecurityGroupId),
     /// The cluster's stream may have something to send.
     Cluster(ClusterId),
     /// A shard is new, or what applies to all of it changed.
@@ -44,6 +46,9 @@ impl Wake {
         }
         let parsed = match payload.split_once(' ') {
             Some(("g", arn)) => arn.parse().ok().map(Self::Group),
+            Some(("r", text)) => text
+                .split_once(' ')
+                .and_then(|(shard, id)| Some(Self::SecurityGroup(shard.parse().ok()?, id.parse().ok()?))),
             Some(("c", id)) => id.parse().ok().map(Self::Cluster),
             Some(("s", shard)) => shard.parse().ok().map(Self::Shard),
             _ => None,
@@ -190,6 +195,22 @@ pub(crate) async fn groups(
     }
 }
 
+/// Security groups, each with its shard, as stored.
+pub(crate) async fn security_groups<'a>(
+    connection: &mut PgConnection,
+    groups: impl IntoIterator<Item = (&'a str, &'a str)>,
+) -> Result<()> {
+    let payloads: Vec<_> = groups
+        .into_iter()
+        .map(|(shard, id)| format!("r {shard} {id}"))
+        .collect();
+    if payloads.is_empty() {
+        Ok(())
+    } else {
+        notify(connection, &payloads).await
+    }
+}
+
 /// The groups of the bindings that refer to these services.
 pub(crate) async fn services(
     connection: &mut PgConnection,
@@ -277,6 +298,13 @@ mod tests {
         assert_eq!(
             Wake::parse("s aws/123456789012/us-east-1"),
             Wake::Shard("aws/123456789012/us-east-1".parse().unwrap())
+        );
+        assert_eq!(
+            Wake::parse("r aws/123456789012/us-east-1 sg-0123456789abcdef0"),
+            Wake::SecurityGroup(
+                "aws/123456789012/us-east-1".parse().unwrap(),
+                "sg-0123456789abcdef0".parse().unwrap()
+            )
         );
         for unknown in ["", "g", "g nonsense", "x y"] {
             assert_eq!(Wake::parse(unknown), Wake::All, "{unknown}");

@@ -61,15 +61,14 @@ fn peer(value: &Value, path: String, warnings: &mut Vec<String>) -> Result<Peer,
         (None, Some(group)) => {
             let mut group = Fields::of(group, fields.at("securityGroup"))?;
             let text = group.required_text("groupID")?;
-            let hex = text.strip_prefix("sg-").unwrap_or_default();
-            if !(8..=32).contains(&hex.len()) || !hex.bytes().all(|b| b.is_ascii_hexdigit()) {
+            let Ok(id) = text.parse() else {
                 let message = format!(
                     "`{}` is no security group: use its id, `sg-` and hexadecimal digits",
                     clip(text)
                 );
                 return Err(invalid(group.at("groupID"), message));
-            }
-            let peer = Peer::SecurityGroup(text.to_owned());
+            };
+            let peer = Peer::SecurityGroup(id);
             group.finish(warnings);
             peer
         }

@@ -91,7 +91,7 @@ fn every_field_is_read() {
         rule.from,
         [
             Peer::Cidr("10.0.0.0/8".parse().unwrap()),
-            Peer::SecurityGroup("sg-0123456789abcdef0".into())
+            Peer::SecurityGroup("sg-0123456789abcdef0".parse().unwrap())
         ]
     );
     assert_eq!(

@@ -9,7 +9,6 @@ use std::{
     time::Duration,
 };
 
-use aws_config::SdkConfig;
 use aws_sdk_ec2::{
     Client,
     types::{Vpc, VpcCidrBlockState, VpcCidrBlockStateCode},
@@ -36,9 +35,9 @@ struct Known {
 }
 
 impl Vpcs {
-    pub(crate) fn new(config: &SdkConfig, ttl: Duration) -> Self {
+    pub(crate) fn new(client: Client, ttl: Duration) -> Self {
         Self {
-            client: Client::new(config),
+            client,
             ttl,
             known: Mutex::default(),
             denial_reported: AtomicBool::new(false),

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::{
     Certainty, Deadline, ErrorClass, Failure, Outcome, Receipt,
-    budget::{Lane, Permit},
+    budget::{Category, Lane, Permit},
     call::Caller,
     metrics::Action,
 };
@@ -74,7 +74,7 @@ impl Writer<'_> {
         let (action, turn) = (self.write.action(), self.arn.to_string());
         let permit = self
             .caller
-            .permit_before(self.deadline, action, lane, &turn)
+            .permit_before(self.deadline, action, Category::Registration, lane, &turn)
             .await?;
         self.one(permit, batch).await
     }

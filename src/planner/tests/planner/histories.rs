@@ -760,13 +760,13 @@ impl Judge {
     }
 }
 
-fn histories(default: u32) -> u32 {
+pub(crate) fn histories(default: u32) -> u32 {
     std::env::var("ELBOW_HISTORIES").map_or(default, |count| {
         count.parse().expect("ELBOW_HISTORIES is a number")
     })
 }
 
-fn runner(cases: u32) -> (TestRunner, u64) {
+pub(crate) fn runner(cases: u32) -> (TestRunner, u64) {
     let seed = match std::env::var("ELBOW_SEED") {
         Ok(seed) => seed.parse().expect("ELBOW_SEED is a number"),
         Err(_) => RandomState::new().hash_one(0),

@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod histories;
+mod network;
+mod rule_world;
 mod rules;
 mod scenarios;
 mod world;

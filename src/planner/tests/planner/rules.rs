@@ -620,21 +620,6 @@ fn a_port_that_moves_is_a_new_target() {
 }
 
 #[test]
-fn networking_is_told_to_be_kept_and_not_acted_on() {
-    let (mut world, _, id) = settled(1);
-    let rule = model::binding::IngressRule {
-        from: Vec::new(),
-        ports: Vec::new(),
-    };
-    world.binding(id).binding.spec.as_mut().unwrap().networking = vec![rule];
-    let status = world.plan().statuses.remove(&id).unwrap();
-    assert_eq!(
-        status.ready.message,
-        "1 of 1 target registered; spec.networking is kept and not acted on by this version"
-    );
-}
-
-#[test]
 fn time_alone_changes_no_word_of_a_status_and_no_step() {
     let (mut world, _, _) = settled(3);
     let before = world.plan();

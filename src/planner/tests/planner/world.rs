@@ -148,6 +148,7 @@ pub(crate) struct World {
     pub drifts: Vec<Timestamp>,
     pub failure: Option<Problem>,
     pub frozen: bool,
+    pub unopened: BTreeMap<BindingId, Problem>,
     /// What AWS has: registered, or draining.
     pub aws: BTreeMap<TargetKey, HealthState>,
     /// What AWS had, for answers that are stale.
@@ -202,6 +203,7 @@ impl World {
             drifts: Vec::new(),
             failure: None,
             frozen: false,
+            unopened: BTreeMap::new(),
             aws: BTreeMap::new(),
             past: Vec::new(),
             registered_calls: Vec::new(),
@@ -243,6 +245,7 @@ impl World {
             account: shard.account,
             region: shard.region,
             vpc_id: "vpc-0a1b2c3d".parse().unwrap(),
+            aws_name: None,
             mode,
             serve: Serve::All,
             bind_undeclared: false,
@@ -308,6 +311,7 @@ impl World {
                 paused: None,
                 facts,
                 nodes: Arc::new(NodeFacts::default()),
+                openings: BTreeMap::new(),
             },
         );
         id
@@ -418,6 +422,7 @@ impl World {
             drifts: self.drifts.clone(),
             failure: self.failure.clone(),
             frozen: self.frozen,
+            unopened: self.unopened.clone(),
         }
     }
 

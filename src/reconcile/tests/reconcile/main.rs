@@ -5,4 +5,5 @@
 mod crashes;
 mod faults;
 mod pauses;
+mod rules;
 mod world;

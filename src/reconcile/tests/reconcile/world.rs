@@ -16,7 +16,7 @@ use awssim::{Drift, Running, Simulator, TargetSpec};
 use jiff::SignedDuration;
 use model::{
     Name, TargetGroupArn,
-    binding::{BindingSpec, PortRef},
+    binding::{BindingSpec, IngressRule, PortRef},
     cluster::{ClusterSpec, Mode},
     fact::{
         AddressFamily, Endpoint, EndpointSlice, Evidence, ObjectName, ObjectVersion, PodRef, Protocol,
@@ -30,7 +30,7 @@ use model::{
 use prometheus_client::registry::Registry;
 use reconcile::{DatabaseClock, Engine, Metrics, Settings};
 use runtime::{Clock, Kind, Tasks};
-use sandbox::{Progress, Wait, fixture, postgres::Postgres, wait_until};
+use sandbox::{Progress, Wait, fixture, kubernetes::Node, postgres::Postgres, wait_until};
 use store::{Hub, JudgedSource, Store, Stream};
 use uuid::Uuid;
 
@@ -57,6 +57,7 @@ pub(crate) struct World {
     /// The test's own, as control would have one.
     pub(crate) store: Store,
     database: String,
+    networking: Vec<IngressRule>,
     pace: Pace,
     stream: Stream,
     version: u64,
@@ -67,11 +68,22 @@ pub(crate) struct World {
 impl World {
     /// An AWS with one foreign target, a database, a cluster with a bound Service; the loops do not run yet.
     pub(crate) async fn prepare(postgres: &Postgres, pace: Pace) -> Result<Self> {
+        Self::prepare_open(postgres, pace, Vec::new()).await
+    }
+
+    /// The same, whose binding asks for `networking`; its pods are on one machine.
+    pub(crate) async fn prepare_open(
+        postgres: &Postgres,
+        pace: Pace,
+        networking: Vec<IngressRule>,
+    ) -> Result<Self> {
         rustls::crypto::aws_lc_rs::default_provider()
             .install_default()
             .ok();
         let aws = Simulator::builder().start_local().await?;
         let tutorial = fixture::tutorial(aws.handle())?;
+        let nodes = Node::spread("alpha", 1, "192.168.0.0/18".parse()?, &fixture::ZONES);
+        fixture::machines(aws.handle(), "alpha", &nodes)?;
         let arn: TargetGroupArn = tutorial.target_group.parse()?;
         let foreign = TargetSpec {
             id: FOREIGN.into(),
@@ -98,6 +110,7 @@ impl World {
             serve: Serve::All,
             bind_undeclared: false,
             roles: Vec::new(),
+            aws_name: None,
         };
         let cluster = store
             .put_cluster("test", &name, &spec, None)
@@ -120,6 +133,7 @@ impl World {
             arn,
             store,
             database,
+            networking,
             pace,
             stream,
             version: 1,
@@ -229,7 +243,7 @@ impl World {
             ip_address_type: None,
             vpc_id: None,
             protocol: None,
-            networking: Vec::new(),
+            networking: self.networking.clone(),
             node_selector: None,
             shared: false,
             role: None,

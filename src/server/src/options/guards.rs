@@ -48,6 +48,9 @@ pub(crate) struct Guards {
     /// Targets that vanish twice within this time are somebody else's doing: nothing is removed until it is over.
     #[arg(long = "guard-contest-window", env = "ELBOW_GUARD_CONTEST_WINDOW", value_parser = duration, default_value = "1h")]
     contest_window: SignedDuration,
+    /// How long new targets wait for the security-group rules that their binding asks for.
+    #[arg(long = "guard-opening-wait", env = "ELBOW_GUARD_OPENING_WAIT", value_parser = duration, default_value = "15s")]
+    opening_wait: SignedDuration,
     /// The window in which deletions of a cluster's TargetGroupBindings are counted: too many become one hold.
     #[arg(long = "guard-unbinding-window", env = "ELBOW_GUARD_UNBINDING_WINDOW", value_parser = duration, default_value = "60s")]
     unbinding_window: SignedDuration,
@@ -84,6 +87,7 @@ impl From<Guards> for guard::Guards {
             release_ttl,
             consistency_grace,
             contest_window,
+            opening_wait,
             unbinding_window,
             unbinding_percent,
             unbinding_always_meant,
@@ -102,6 +106,7 @@ impl From<Guards> for guard::Guards {
             release_ttl,
             consistency_grace,
             contest_window,
+            opening_wait,
             unbinding: guard::Unbinding {
                 window: unbinding_window,
                 percent: unbinding_percent,

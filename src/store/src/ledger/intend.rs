@@ -18,6 +18,14 @@ use crate::{
     row::{to_bigint, to_json},
 };
 
+/// What a plan is of.
+#[derive(Clone, Copy)]
+pub(super) enum Subject<'a> {
+    /// By its ARN.
+    TargetGroup(&'a str),
+    SecurityGroup(&'a str),
+}
+
 /// How many plans of a group the journal keeps.
 const JOURNAL: i64 = 50;
 
@@ -31,7 +39,7 @@ impl Store {
         transaction!(self, Op::Intend, |tx| {
             lease::check_group(tx, fence, &plan.target_group).await?;
             pause::check(tx, fence, &plan.target_group, steps).await?;
-            if journal(tx, fence, id, &arn, &body).await? {
+            if journal(tx, fence, id, Subject::TargetGroup(&arn), &body).await? {
                 mark(tx, &arn, &plan.marks).await?;
             }
             let group = Group { fence, id, arn: &arn };
@@ -45,7 +53,7 @@ impl Store {
                 };
                 if wanted as u64 != written {
                     return Err(Error::PlanStale {
-                        target_group: plan.target_group.clone(),
+                        subject: plan.target_group.to_string(),
                     });
                 }
             }
@@ -73,20 +81,28 @@ impl Store {
 }
 
 /// Whether the plan is new to the journal.
-async fn journal(
+pub(super) async fn journal(
     connection: &mut PgConnection,
     fence: &Fence,
     id: PlanId,
-    arn: &str,
+    subject: Subject<'_>,
     body: &Value,
 ) -> Result<bool> {
+    let (arn, security_group) = match subject {
+        Subject::TargetGroup(arn) => (Some(arn), None),
+        Subject::SecurityGroup(id) => (None, Some(id)),
+    };
     let inserted = sqlx::query!(
         r#"
         with old as (
             delete from plans
-            where id in (select id from plans where target_group_arn = $2 order by at desc, id desc offset $6)
+            where id in (
+                select id from plans where target_group_arn = $2 or security_group_id = $7
+                order by at desc, id desc offset $6
+            )
         )
-        insert into plans (id, target_group_arn, shard, epoch, body) values ($1, $2, $3, $4, $5)
+        insert into plans (id, target_group_arn, shard, epoch, body, security_group_id)
+        values ($1, $2, $3, $4, $5, $7)
         on conflict (id) do nothing
         "#,
         id.0,
@@ -95,6 +111,7 @@ async fn journal(
         to_bigint(fence.epoch),
         body,
         JOURNAL - 1,
+        security_group,
     )
     .execute(connection)
     .await?;

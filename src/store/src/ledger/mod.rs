@@ -1,4 +1,4 @@
-//! The ledger: the targets that are ours. The only code that writes it.
+//! The ledger: the targets and security-group rules that are ours. The only code that writes it. Rules: `rules.rs`.
 //!
 //! A row's life, each arrow one transaction that checks the lease:
 //!
@@ -14,6 +14,7 @@
 //! | `deregistered` | `Forget` | – |
 
 mod intend;
+mod rules;
 mod settle;
 
 use jiff::Timestamp;
@@ -28,6 +29,8 @@ use uuid::Uuid;
 
 use crate::{Error, Op, Result, Store, row::Row};
 
+pub(crate) use rules::RuleRow;
+pub use rules::SettledRule;
 pub use settle::{Call, Outcome};
 
 /// A row of `ledger_targets` as `to_jsonb` writes it.

@@ -21,7 +21,7 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    fn label(self) -> &'static str {
+    pub(super) fn label(self) -> &'static str {
         match self {
             Self::Acknowledged => "acknowledged",
             Self::Failed => "failed",

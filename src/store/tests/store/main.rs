@@ -10,6 +10,7 @@ mod ledger;
 mod nodes;
 mod older;
 mod reports;
+mod rules;
 mod sources;
 mod standing;
 mod streams;

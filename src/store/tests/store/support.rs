@@ -194,6 +194,7 @@ pub(crate) fn cluster_spec() -> ClusterSpec {
         account: "123456789012".parse().unwrap(),
         region: "eu-central-1".parse().unwrap(),
         vpc_id: "vpc-0a1b2c3d".parse().unwrap(),
+        aws_name: None,
         mode: Mode::Full,
         serve: Serve::All,
         bind_undeclared: false,

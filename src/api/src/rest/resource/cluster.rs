@@ -6,7 +6,7 @@ use control::view::{AgentView, ClusterView};
 use jiff::Timestamp;
 use model::{
     AccountId, Name, Region,
-    cluster::{self as model_cluster, Leaving, Mode, VpcId},
+    cluster::{self as model_cluster, AwsName, Leaving, Mode, VpcId},
     ownership::{Pulse, Serve, Surroundings, Webhook as ModelWebhook},
 };
 use serde::{Deserialize, Serialize};
@@ -59,6 +59,10 @@ pub(in crate::rest) struct ClusterSpec {
     #[serde(default)]
     #[schema(max_items = 100)]
     roles: Vec<AssumableRole>,
+    /// The cluster's name in AWS, for the tag `kubernetes.io/cluster/NAME`; by default the name it is registered under.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, nullable = false, pattern = "^[0-9A-Za-z][0-9A-Za-z_-]{0,99}$")]
+    aws_name: Option<AwsName>,
 }
 
 /// What is known of the cluster's agent.
@@ -232,6 +236,7 @@ impl From<model_cluster::ClusterSpec> for ClusterSpec {
             serve,
             bind_undeclared,
             roles,
+            aws_name,
         } = spec;
         Self {
             account,
@@ -241,6 +246,7 @@ impl From<model_cluster::ClusterSpec> for ClusterSpec {
             serve,
             bind_undeclared,
             roles: roles.into_iter().map(Into::into).collect(),
+            aws_name,
         }
     }
 }
@@ -255,6 +261,7 @@ impl From<ClusterSpec> for model_cluster::ClusterSpec {
             serve,
             bind_undeclared,
             roles,
+            aws_name,
         } = spec;
         Self {
             account,
@@ -264,6 +271,7 @@ impl From<ClusterSpec> for model_cluster::ClusterSpec {
             serve,
             bind_undeclared,
             roles: roles.into_iter().map(Into::into).collect(),
+            aws_name,
         }
     }
 }

@@ -1,0 +1,260 @@
+//! Openings and the ledger of security-group rules.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::Result;
+use model::{
+    BindingId, PlanId, SecurityGroupId,
+    binding::Peer,
+    condition::{Problem, Reason},
+    fact::Protocol,
+    network::{LedgerRule, Openings, Permission, PortRange, RuleState, SecurityGroupRuleId, Standing},
+    rule_plan::{
+        Authorization, Confirmation, Revocation, RulePlan, RuleStep, Sharing, WhyAuthorize, WhyRevoke,
+    },
+};
+use store::{Error, Fence, Outcome, SettledRule, Wake};
+
+use crate::support::{Fixture, arn, cluster_spec, heard, plan_id, source};
+
+fn group() -> SecurityGroupId {
+    "sg-0123456789abcdef0".parse().unwrap()
+}
+
+fn id(last: u8) -> SecurityGroupRuleId {
+    format!("sgr-0123456789abcde{last:02x}").parse().unwrap()
+}
+
+fn port(port: u16) -> Permission {
+    Permission {
+        protocol: Protocol::Tcp,
+        peer: Peer::Cidr("10.0.0.0/8".parse().unwrap()),
+        ports: PortRange::single(port),
+    }
+}
+
+fn openings(ports: &[u16]) -> Openings {
+    if ports.is_empty() {
+        return Openings::new();
+    }
+    Openings::from([(group(), ports.iter().map(|each| port(*each)).collect())])
+}
+
+struct Writer {
+    fixture: Fixture,
+    fence: Fence,
+    binding: BindingId,
+}
+
+impl Writer {
+    async fn new() -> Result<Self> {
+        let fixture = Fixture::new().await?;
+        fixture.upsert([source("web")]).await?;
+        let (fence, binding) = (fixture.fence().await?, fixture.binding(&arn("web")).await?.id);
+        Ok(Self {
+            fixture,
+            fence,
+            binding,
+        })
+    }
+
+    async fn open(&self, ports: &[u16]) -> Result<bool> {
+        let shard = cluster_spec().shard();
+        let store = &self.fixture.store;
+        Ok(store
+            .write_openings(&self.fence, &arn("web"), self.binding, &shard, &openings(ports))
+            .await?)
+    }
+
+    async fn intend(&self, step: RuleStep) -> store::Result<PlanId> {
+        let id = plan_id();
+        let plan = RulePlan {
+            security_group: group(),
+            steps: vec![step.clone()],
+            holds: Vec::new(),
+            borrowed: BTreeMap::new(),
+            widened: Vec::new(),
+            observe: None,
+            wake_at: None,
+            standings: BTreeMap::new(),
+        };
+        self.fixture
+            .store
+            .intend_rules(&self.fence, id, &plan, &[step])
+            .await?;
+        Ok(id)
+    }
+
+    async fn authorize(&self, rule: Option<u8>, outcome: Outcome) -> Result<()> {
+        let rules = vec![Authorization {
+            permission: port(80),
+            clusters: BTreeSet::from([self.fixture.cluster]),
+            description: String::new(),
+            why: WhyAuthorize::Wanted,
+        }];
+        let plan = self.intend(RuleStep::Authorize { rules }).await?;
+        self.settle(plan, rule, outcome).await
+    }
+
+    async fn revoke(&self, rule: u8, outcome: Outcome) -> Result<()> {
+        let rules = vec![Revocation {
+            permission: port(80),
+            rule: id(rule),
+            why: WhyRevoke::Unneeded,
+        }];
+        let plan = self.intend(RuleStep::Revoke { rules }).await?;
+        self.settle(plan, None, outcome).await
+    }
+
+    async fn settle(&self, plan: PlanId, rule: Option<u8>, outcome: Outcome) -> Result<()> {
+        let settled = SettledRule {
+            permission: port(80),
+            rule: rule.map(id),
+            outcome,
+        };
+        let store = &self.fixture.store;
+        Ok(store
+            .settle_rules(&self.fence, plan, &group(), &[settled], None)
+            .await?)
+    }
+
+    async fn row(&self) -> Result<Option<LedgerRule>> {
+        let mut rows = self.fixture.store.ledger_rules(&group()).await?;
+        let shard = cluster_spec().shard();
+        assert_eq!(
+            rows,
+            self.fixture.store.security_group(&shard, &group()).await?.ledger
+        );
+        assert!(rows.len() < 2);
+        Ok(rows.pop())
+    }
+
+    async fn state(&self) -> Result<Option<(RuleState, Option<SecurityGroupRuleId>)>> {
+        Ok(self.row().await?.map(|row| (row.state, row.rule)))
+    }
+}
+
+#[tokio::test]
+async fn openings_wake_the_security_group_and_their_standing_the_target_group() -> Result<()> {
+    let mut writer = Writer::new().await?;
+    let shard = cluster_spec().shard();
+    let woken = Wake::SecurityGroup(shard.clone(), group());
+    let mut listener = writer.fixture.store.listen().await?;
+    assert!(writer.open(&[80, 443]).await?);
+    assert!(!writer.open(&[80, 443]).await?, "the same is no news");
+    assert_eq!(
+        heard(&mut listener, &mut writer.fixture.sql).await?,
+        [woken.clone()]
+    );
+    let snapshot = writer.fixture.store.security_group(&shard, &group()).await?;
+    assert_eq!(
+        snapshot.openings[0].permissions,
+        BTreeSet::from([port(80), port(443)])
+    );
+    assert_eq!(snapshot.clusters.len(), 1);
+    assert_eq!(writer.fixture.store.security_groups(&shard).await?, [group()]);
+
+    let problem = Some(Problem::new(Reason::QuotaExceeded, "full"));
+    let standing = Standing {
+        open: BTreeSet::from([port(80)]),
+        problem,
+        ..Standing::default()
+    };
+    let report = BTreeMap::from([(writer.binding, standing.clone())]);
+    let store = writer.fixture.store.clone();
+    assert_eq!(store.report_openings(&writer.fence, &group(), &report).await?, 1);
+    assert_eq!(store.report_openings(&writer.fence, &group(), &report).await?, 0);
+    assert_eq!(
+        heard(&mut listener, &mut writer.fixture.sql).await?,
+        [Wake::Group(arn("web"))]
+    );
+    let bound = writer.fixture.snapshot(&arn("web")).await?.bindings;
+    assert_eq!(bound[0].openings[&group()].standing, Some(standing));
+
+    // What was refused is asked for anew when something else is asked for.
+    writer.open(&[80]).await?;
+    let bound = writer.fixture.snapshot(&arn("web")).await?.bindings;
+    let standing = bound[0].openings[&group()].standing.clone().unwrap();
+    assert_eq!(
+        (standing.open, standing.problem),
+        (BTreeSet::from([port(80)]), None)
+    );
+
+    // They go with the binding.
+    heard(&mut listener, &mut writer.fixture.sql).await?;
+    writer.fixture.delete([source("web")]).await?;
+    store.finish_bindings(&writer.fence, &arn("web")).await?;
+    let wakes = heard(&mut listener, &mut writer.fixture.sql).await?;
+    assert!(wakes.contains(&woken), "{wakes:?}");
+    assert!(store.security_groups(&shard).await?.is_empty());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_rule_goes_through_its_life_and_keeps_its_id() -> Result<()> {
+    let writer = Writer::new().await?;
+    writer.authorize(None, Outcome::Failed).await?;
+    assert_eq!(writer.row().await?, None, "surely not made: it was never ours");
+    writer.authorize(None, Outcome::Ambiguous).await?;
+    assert_eq!(writer.state().await?, Some((RuleState::Authorizing, None)));
+    assert!(writer.row().await?.unwrap().ambiguous_at.is_some());
+    let seen = |rule| RuleStep::Confirm {
+        rules: vec![Confirmation {
+            permission: port(80),
+            rule: id(rule),
+        }],
+    };
+    writer.intend(seen(1)).await?;
+    assert_eq!(writer.state().await?, Some((RuleState::Authorized, Some(id(1)))));
+    let other = writer.intend(RuleStep::Revoke {
+        rules: vec![Revocation {
+            permission: port(80),
+            rule: id(2),
+            why: WhyRevoke::Unneeded,
+        }],
+    });
+    assert!(
+        matches!(other.await, Err(Error::PlanStale { .. })),
+        "another id is another rule"
+    );
+    writer.revoke(1, Outcome::Ambiguous).await?;
+    assert_eq!(writer.state().await?, Some((RuleState::Revoking, Some(id(1)))));
+    writer.revoke(1, Outcome::Acknowledged).await?;
+    assert_eq!(writer.state().await?, Some((RuleState::Revoked, Some(id(1)))));
+    writer.authorize(Some(3), Outcome::Acknowledged).await?;
+    assert_eq!(writer.state().await?, Some((RuleState::Authorized, Some(id(3)))));
+    writer
+        .intend(RuleStep::Share {
+            rules: vec![Sharing {
+                permission: port(80),
+                clusters: BTreeSet::new(),
+            }],
+        })
+        .await?;
+    assert!(writer.row().await?.unwrap().clusters.is_empty());
+    writer
+        .intend(RuleStep::Forget {
+            rules: vec![port(80)],
+        })
+        .await?;
+    assert_eq!(writer.row().await?, None);
+    let plans = writer.fixture.store.rule_plans(&group(), None, 100).await?;
+    assert!(plans.len() >= 8, "{}", plans.len());
+    assert_eq!(
+        writer.fixture.store.plan(plans[0].id).await?,
+        None,
+        "it is of no target group"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_writer_without_the_lease_writes_no_rule_and_no_opening() -> Result<()> {
+    let mut writer = Writer::new().await?;
+    writer.fence.epoch += 1;
+    assert!(writer.open(&[80]).await.is_err());
+    let rules = vec![port(80)];
+    let late = writer.intend(RuleStep::Forget { rules }).await;
+    assert!(matches!(late, Err(Error::LeaseLost { .. })));
+    Ok(())
+}
