@@ -505,6 +505,9 @@ pub struct ClusterSpec {
     /// The roles that its objects may name for target groups of other accounts.
     #[prost(message, repeated, tag = "7")]
     pub roles: ::prost::alloc::vec::Vec<AssumableRole>,
+    /// Its name in tags of AWS (`kubernetes.io/cluster/NAME`), where that is another than its own.
+    #[prost(string, optional, tag = "8")]
+    pub aws_name: ::core::option::Option<::prost::alloc::string::String>,
 }
 /// What is known of the cluster's agent.
 #[derive(serde::Serialize, serde::Deserialize)]
