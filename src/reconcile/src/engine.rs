@@ -206,14 +206,14 @@ impl Engine {
             .set(i64::try_from(workers.len()).unwrap_or(i64::MAX));
     }
 
-    /// Whether a lease changed hands before the time that it was promised to us for: only a database that has forgotten
-    /// the promise does that.
+    /// Whether a lease that was promised to us stood for less in the database: only one that has forgotten the promise
+    /// does that, whether it gives the shard to somebody else now or to us.
     fn forgot(&self, leases: &[Lease]) -> bool {
         let workers = self.workers();
         leases.iter().any(|lease| {
-            workers.get(&lease.shard).is_some_and(|worker| {
-                worker.fence.epoch != lease.epoch && lease.former_deadline < Some(worker.promised)
-            })
+            workers
+                .get(&lease.shard)
+                .is_some_and(|worker| lease.known_deadline < Some(worker.promised))
         })
     }
 

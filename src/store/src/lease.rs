@@ -28,6 +28,8 @@ pub struct Lease {
     pub former_deadline: Option<Timestamp>,
     /// Since when removals wait for an operator, the database having gone back in time.
     pub restored_at: Option<Timestamp>,
+    /// The deadline that stood until now, whosever it was.
+    pub known_deadline: Option<Timestamp>,
 }
 
 impl Lease {
@@ -66,6 +68,7 @@ struct LeaseRow {
     deadline: SqlTimestamp,
     former_deadline: Option<SqlTimestamp>,
     restored_at: Option<SqlTimestamp>,
+    known_deadline: Option<SqlTimestamp>,
 }
 
 struct ShardRow {
@@ -98,24 +101,29 @@ impl Store {
         let query = sqlx::query_as!(
             LeaseRow,
             r#"
-            with renewed as (
+            with held as (
+                select shard, deadline from shards where holder = $1 and deadline > clock_timestamp() for update
+            ), renewed as (
                 update shards set deadline = clock_timestamp() + make_interval(secs => $2)
-                where holder = $1 and deadline > clock_timestamp()
-                returning shard, epoch, clock_timestamp() as now, deadline, former_deadline, restored_at
+                from held where shards.shard = held.shard
+                returning shards.shard, epoch, clock_timestamp() as now, shards.deadline, former_deadline, restored_at,
+                    held.deadline as known_deadline
             ), free as (
-                select shard from shards where deadline is null or deadline <= clock_timestamp()
+                select shard, deadline from shards where deadline is null or deadline <= clock_timestamp()
                 order by deadline nulls first, shard
                 limit greatest($3 - (select count(*) from renewed), 0)
                 for update skip locked
             ), taken as (
-                update shards set holder = $1, former_deadline = deadline,
+                update shards set holder = $1, former_deadline = shards.deadline,
                     epoch = greatest(epoch + 1, (extract(epoch from clock_timestamp()) * 1000)::bigint),
                     deadline = clock_timestamp() + make_interval(secs => $2)
                 from free where shards.shard = free.shard
-                returning shards.shard, epoch, clock_timestamp() as now, deadline, former_deadline, restored_at
+                returning shards.shard, epoch, clock_timestamp() as now, shards.deadline, former_deadline, restored_at,
+                    free.deadline as known_deadline
             )
             select shard as "shard!", epoch as "epoch!", now as "now!: SqlTimestamp", deadline as "deadline!: SqlTimestamp",
-                former_deadline as "former_deadline: SqlTimestamp", restored_at as "restored_at: SqlTimestamp"
+                former_deadline as "former_deadline: SqlTimestamp", restored_at as "restored_at: SqlTimestamp",
+                known_deadline as "known_deadline: SqlTimestamp"
             from (select * from renewed union all select * from taken) held
             order by shard
             "#,
@@ -135,6 +143,7 @@ impl Store {
                     deadline: row.deadline.to_jiff(),
                     former_deadline: row.former_deadline.map(SqlTimestamp::to_jiff),
                     restored_at: row.restored_at.map(SqlTimestamp::to_jiff),
+                    known_deadline: row.known_deadline.map(SqlTimestamp::to_jiff),
                 })
             })
             .collect()
