@@ -12,7 +12,7 @@ use model::{
     condition::BindingStatus,
     fact::{Departure, Endpoint, ObjectName},
     group::{BoundService, GroupSnapshot},
-    ledger::LedgerTarget,
+    ledger::{LedgerState, LedgerTarget},
     pause::Pause,
     plan::{Hold, Plan, Step},
     target::ObservedTarget,
@@ -253,7 +253,7 @@ impl Group<'_> {
         let next = self.plan.steps.iter().find(|step| names(step, &key)).map(action);
         let concerned = |hold: &&Hold| hold.removals.contains(&key) || hold.additions.contains(&key);
         let holds: Vec<_> = self.plan.holds.iter().filter(concerned).cloned().collect();
-        let verdict = verdict(health.as_ref(), ledger.as_ref(), next, &holds);
+        let verdict = verdict(health.as_ref(), self.targets.at(), ledger.as_ref(), next, &holds);
         TargetExplanation {
             verdict,
             endpoints: self.endpoints(&key),
@@ -372,6 +372,7 @@ fn action(step: &Step) -> &'static str {
 /// What is so, and what comes next, in one sentence.
 fn verdict(
     health: Option<&ObservedTarget>,
+    observed_at: Option<Timestamp>,
     ledger: Option<&LedgerTarget>,
     next: Option<&'static str>,
     holds: &[Hold],
@@ -379,6 +380,12 @@ fn verdict(
     let registered = match (health.filter(|health| health.is_registered()), ledger) {
         (Some(_), Some(_)) => "registered by Elbow",
         (Some(_), None) => "registered by somebody else",
+        // What AWS said before our own write says nothing of it.
+        (None, Some(row))
+            if row.state == LedgerState::Registered && observed_at.is_none_or(|at| at <= row.changed_at) =>
+        {
+            "registered by Elbow, and AWS was not asked since"
+        }
         (None, Some(_)) => "Elbow's, and AWS does not list it as registered",
         (None, None) => "not registered",
     };
