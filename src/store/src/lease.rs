@@ -102,7 +102,8 @@ impl Store {
             LeaseRow,
             r#"
             with held as (
-                select shard, deadline from shards where holder = $1 and deadline > clock_timestamp() for update
+                select shard, deadline from shards where holder = $1 and deadline > clock_timestamp()
+                for no key update
             ), renewed as (
                 update shards set deadline = clock_timestamp() + make_interval(secs => $2)
                 from held where shards.shard = held.shard
