@@ -102,8 +102,8 @@ impl Input {
             released,
             drifts,
             failure,
-            frozen,
             unopened,
+            frozen,
         }
     }
 

@@ -204,10 +204,14 @@ impl<'a> Planner<'a> {
         match row.state {
             RuleState::Authorizing if listed => Sight::There,
             RuleState::Authorized if listed || self.at <= settled.contradiction => Sight::There,
-            RuleState::Authorizing | RuleState::Authorized if self.at > settled.contradiction => Sight::Gone,
-            RuleState::Revoking | RuleState::Revoked if !listed && self.at > settled.removal => Sight::Gone,
-            RuleState::Revoking | RuleState::Revoked if listed && self.at > settled.contradiction => {
-                Sight::There
+            // AWS acknowledged the end, so that any later answer without it is believed.
+            RuleState::Revoked if !listed && self.at > settled.removal => Sight::Gone,
+            _ if self.at > settled.contradiction => {
+                if listed {
+                    Sight::There
+                } else {
+                    Sight::Gone
+                }
             }
             _ => Sight::Unclear,
         }
@@ -365,9 +369,15 @@ impl<'a> Planner<'a> {
     }
 
     fn shared(&self, row: &LedgerRule) -> Option<Sharing> {
-        let clusters = self.clusters(&row.permission);
+        let mut clusters = self.clusters(&row.permission);
         // Whom it served last says whether it may go.
-        (!clusters.is_empty() && clusters != row.clusters).then(|| Sharing {
+        if clusters.is_empty() {
+            return None;
+        }
+        // What was opened for a cluster that lets nothing go stays, whoever else it serves.
+        let keeps = |cluster: &&ClusterId| mode(self.input, **cluster) != Some(Mode::Full);
+        clusters.extend(row.clusters.iter().filter(keeps));
+        (clusters != row.clusters).then(|| Sharing {
             permission: row.permission.clone(),
             clusters,
         })

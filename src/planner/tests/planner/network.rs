@@ -320,6 +320,42 @@ fn a_lost_answer_is_found_again_by_the_tag_and_an_equal_rule_of_others_is_not_ta
 }
 
 #[test]
+fn a_revocation_without_an_outcome_is_not_over_because_of_a_stale_answer() {
+    let (mut world, cluster) = full();
+    world.wait(1);
+    world.open(cluster, 1, &[port(80)]);
+    world.apply(&world.plan(), Fate::Answered);
+    world.open(cluster, 1, &[]);
+    world.wait(1);
+    world.apply(&world.plan(), Fate::Crash);
+    world.wait(1);
+    // AWS answers with what it had before the rule was made.
+    world.observe(SignedDuration::from_secs(3));
+    let steps = world.plan().steps;
+    assert!(
+        !steps.iter().any(|step| matches!(step, RuleStep::Forget { .. })),
+        "{steps:?}"
+    );
+    world.settle();
+    assert_eq!(world.in_aws(), set(&[]));
+}
+
+#[test]
+fn what_was_opened_for_an_add_only_cluster_stays_when_another_cluster_has_used_it() {
+    let (mut world, alpha) = full();
+    let beta = world.cluster("beta", Mode::AddOnly);
+    world.open(beta, 1, &[port(80)]);
+    world.settle();
+    world.open(beta, 1, &[]);
+    world.open(alpha, 2, &[port(80)]);
+    world.settle();
+    world.open(alpha, 2, &[]);
+    world.settle();
+    assert_eq!(world.in_aws(), set(&[port(80)]));
+    assert_eq!(world.plan().holds[0].reason, HoldReason::ModeAddOnly);
+}
+
+#[test]
 fn a_rule_that_vanishes_behind_our_back_is_made_again() {
     let (mut world, cluster) = full();
     world.open(cluster, 1, &[port(80)]);
