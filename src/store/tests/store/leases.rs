@@ -16,11 +16,16 @@ async fn a_shard_has_one_holder_who_may_renew() -> Result<()> {
     let fixture = Fixture::new().await?;
     let first = fixture.store.lease("a", LONG, 10).await?;
     assert_eq!(first[0].shard, cluster_spec().shard());
-    assert_eq!(first[0].former_deadline, None);
+    assert_eq!((first[0].former_deadline, first[0].known_deadline), (None, None));
     assert!(fixture.store.lease("b", LONG, 10).await?.is_empty());
     let renewed = fixture.store.lease("a", LONG, 10).await?;
     assert_eq!(renewed[0].epoch, first[0].epoch);
     assert!(renewed[0].deadline > first[0].deadline);
+    assert_eq!(
+        renewed[0].known_deadline,
+        Some(first[0].deadline),
+        "a database that went back would know an earlier one"
+    );
     Ok(())
 }
 
@@ -35,6 +40,7 @@ async fn an_expired_lease_passes_on_with_a_new_epoch_and_the_former_deadline() -
     let taken = eventually(|| async { Ok(fixture.store.lease("b", LONG, 10).await?.pop()) }).await?;
     assert!(taken.epoch > first.epoch && taken.now >= first.deadline);
     assert_eq!(taken.former_deadline, Some(first.deadline));
+    assert_eq!(taken.known_deadline, Some(first.deadline));
 
     let stale = fixture
         .store

@@ -9,6 +9,7 @@ use model::{
     condition::{Problem, Reason},
     fact::Protocol,
     network::{LedgerRule, Openings, Permission, PortRange, RuleState, SecurityGroupRuleId, Standing},
+    pause::Scope,
     rule_plan::{
         Authorization, Confirmation, Revocation, RulePlan, RuleStep, Sharing, WhyAuthorize, WhyRevoke,
     },
@@ -257,4 +258,36 @@ async fn a_writer_without_the_lease_writes_no_rule_and_no_opening() -> Result<()
     let late = writer.intend(RuleStep::Forget { rules }).await;
     assert!(matches!(late, Err(Error::LeaseLost { .. })));
     Ok(())
+}
+
+#[tokio::test]
+async fn a_pause_of_any_scope_that_a_rule_is_of_refuses_its_intent() -> Result<()> {
+    let writer = Writer::new().await?;
+    let store = &writer.fixture.store;
+    writer.open(&[80]).await?;
+    writer.authorize(Some(1), Outcome::Acknowledged).await?;
+    let shard = cluster_spec().shard();
+    for scope in [
+        Scope::Installation,
+        Scope::Shard(shard),
+        Scope::Cluster(writer.fixture.cluster),
+        Scope::Binding(writer.binding),
+    ] {
+        store.pause("mia", &scope, "it", "a test").await?;
+        let revoked = writer.revoke(1, Outcome::Acknowledged).await;
+        let authorized = writer.authorize(None, Outcome::Failed).await;
+        for refused in [revoked, authorized] {
+            let error = refused.expect_err("paused").downcast::<Error>()?;
+            assert!(matches!(error, Error::Paused), "{scope:?}: {error:?}");
+        }
+        // What writes nothing to AWS goes on.
+        let clusters = BTreeSet::from([writer.fixture.cluster]);
+        let rules = vec![Sharing {
+            permission: port(80),
+            clusters,
+        }];
+        writer.intend(RuleStep::Share { rules }).await?;
+        store.resume("mia", &scope, "it").await?;
+    }
+    writer.revoke(1, Outcome::Acknowledged).await
 }
