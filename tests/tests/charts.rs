@@ -79,7 +79,7 @@ impl Cluster {
         let asked =
             format!("-n elbow-system get deployment {deployment} -o jsonpath={{.status.readyReplicas}}");
         wait_until(
-            std::time::Duration::from_secs(60),
+            std::time::Duration::from_mins(1),
             &what,
             &Progress::silent(),
             async || {

@@ -1,5 +1,6 @@
 //! The thread, end to end: built programs, a real control plane, a real Postgres, the AWS wire protocol. What became of
 //! it is read with kubectl and AWS's SDK, not through Elbow.
+#![expect(clippy::unwrap_used, reason = "a test ends at its first surprise")]
 
 use std::{collections::BTreeSet, time::Duration};
 

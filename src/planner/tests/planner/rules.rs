@@ -659,7 +659,7 @@ fn a_node_is_a_target_unless_its_labels_its_taints_or_its_state_say_otherwise() 
         }),
         (false, |node| label(node, "node-role.kubernetes.io/master", "")),
         (true, |node| {
-            label(node, "node-role.kubernetes.io/control-plane", "")
+            label(node, "node-role.kubernetes.io/control-plane", "");
         }),
         (false, |node| {
             label(
@@ -676,7 +676,7 @@ fn a_node_is_a_target_unless_its_labels_its_taints_or_its_state_say_otherwise() 
             );
         }),
         (false, |node| {
-            label(node, "eks.amazonaws.com/compute-type", "fargate")
+            label(node, "eks.amazonaws.com/compute-type", "fargate");
         }),
         (true, |node| label(node, "eks.amazonaws.com/compute-type", "ec2")),
         (false, |node| label(node, "pool", "db")),

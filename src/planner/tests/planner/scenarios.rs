@@ -37,6 +37,7 @@ impl Stage {
     }
 
     /// Lets `command` happen and answers what there is to say to it.
+    #[expect(clippy::too_many_lines, reason = "one arm for each command")]
     fn play(&mut self, command: &str) -> String {
         let words: Vec<_> = command.split_whitespace().collect();
         let now = self.world.now;

@@ -145,7 +145,7 @@ async fn openings_wake_the_security_group_and_their_standing_the_target_group() 
     assert!(!writer.open(&[80, 443]).await?, "the same is no news");
     assert_eq!(
         heard(&mut listener, &mut writer.fixture.sql).await?,
-        [woken.clone()]
+        std::slice::from_ref(&woken)
     );
     let snapshot = writer.fixture.store.security_group(&shard, &group()).await?;
     assert_eq!(
