@@ -121,6 +121,7 @@ impl Control {
                         facts: facts.unwrap_or_default(),
                         nodes: Arc::default(),
                         openings: BTreeMap::new(),
+                        unopened: None,
                     });
             }
             previewed.push(PreviewedObject {

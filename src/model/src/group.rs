@@ -5,10 +5,11 @@ use std::{collections::BTreeMap, sync::Arc};
 use jiff::Timestamp;
 
 use crate::{
-    SecurityGroupId, TargetGroupArn, TargetKey,
+    BindingId, SecurityGroupId, TargetGroupArn, TargetKey,
     binding::Binding,
     cluster::Cluster,
-    fact::ServiceFacts,
+    condition::Problem,
+    fact::{ObjectName, ServiceFacts},
     guard::Guards,
     ledger::{LedgerTarget, Removal},
     network::Opening,
@@ -52,9 +53,17 @@ pub struct BoundService {
     pub nodes: Arc<NodeFacts>,
     /// What it was last computed to need open, and what became of that.
     pub openings: BTreeMap<SecurityGroupId, Opening>,
+    /// Why what it needs open could not be computed, if it could not.
+    pub unopened: Option<Problem>,
 }
 
 impl BoundService {
+    /// The lesser has the better right to the group. Objects that came together rank by name, whatever order the cluster
+    /// stated them in.
+    pub fn seniority(&self) -> (Timestamp, &ObjectName, BindingId) {
+        (self.bound_since, &self.binding.object, self.binding.id)
+    }
+
     /// Whether the agent has not been heard of for so long that what it stated may be out of date.
     pub fn is_silent(&self, now: Timestamp, guards: &Guards) -> bool {
         self.last_seen

@@ -20,7 +20,9 @@ use crate::{
     cluster::{Cluster, VpcId},
     condition::Problem,
     fact::{ObjectName, Protocol},
+    ownership,
     parse::{Invalid, text_type},
+    pause::{Pause, Scope},
 };
 
 macro_rules! aws_ids {
@@ -259,6 +261,8 @@ pub struct LedgerRule {
     pub state: RuleState,
     /// The clusters whose bindings it serves, or served last: their modes say whether it may go.
     pub clusters: BTreeSet<ClusterId>,
+    /// The bindings that it serves, or served last; `None`: written by a server that did not say.
+    pub bindings: Option<BTreeSet<BindingId>>,
     /// When `state` was written last.
     pub changed_at: Timestamp,
     /// When a call about it was last given up without an answer.
@@ -276,6 +280,8 @@ pub struct SecurityGroupSnapshot {
     /// This installation of Elbow, as the tag on its rules says.
     pub installation: Uuid,
     pub openings: Vec<BoundOpening>,
+    /// The pauses that concern the group, its openings or whom its rules serve, the widest first.
+    pub pauses: Vec<(Scope, Pause)>,
     /// The clusters of the openings and of the ledger, but those that left and keep what they had.
     pub clusters: BTreeMap<ClusterId, Cluster>,
     pub ledger: Vec<LedgerRule>,
@@ -287,6 +293,10 @@ pub struct BoundOpening {
     pub binding: BindingId,
     pub object: ObjectName,
     pub cluster: ClusterId,
+    /// Who acts on the binding.
+    pub standing: ownership::Standing,
+    /// The binding is on its way out, and nobody has a say about what it has: its rules stay in AWS.
+    pub relinquished: bool,
     pub permissions: BTreeSet<Permission>,
 }
 

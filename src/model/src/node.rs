@@ -145,6 +145,9 @@ pub struct StoredNode {
 pub struct NodeFacts {
     /// Once a complete list of them was stored: all of them, for a group of type `instance`; for others none.
     pub nodes: Stated<Vec<StoredNode>>,
+    /// The instances of the nodes that endpoints name, by node, where addresses need openings; once a complete list of
+    /// nodes was stored. `None`: it is no instance. A node that is missing here has not been stated.
+    pub hosts: Stated<BTreeMap<String, Option<String>>>,
     /// Those whose Ready is Unknown, by name.
     pub unknown: BTreeSet<String>,
     /// Of the nodes of a group of type `instance`.

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     BindingId, ClusterId,
     network::{Permission, SecurityGroupId, SecurityGroupRuleId, Standing},
+    pause::Pause,
     plan::{HoldReason, Observe},
 };
 
@@ -43,9 +44,15 @@ pub enum RuleStep {
     Confirm {
         rules: Vec<Confirmation>,
     },
-    /// The clusters that a rule serves changed. Ledger only.
+    /// Whom a rule serves changed. Ledger only.
     Share {
         rules: Vec<Sharing>,
+    },
+    /// Bindings that somebody else has now, or that keep what they had, give up their openings: the rules that served them
+    /// stay in AWS and are ours no more. Ledger only.
+    Relinquish {
+        rules: Vec<Permission>,
+        bindings: BTreeSet<BindingId>,
     },
     Authorize {
         rules: Vec<Authorization>,
@@ -76,6 +83,8 @@ pub struct Confirmation {
 pub struct Sharing {
     pub permission: Permission,
     pub clusters: BTreeSet<ClusterId>,
+    #[serde(default)]
+    pub bindings: BTreeSet<BindingId>,
 }
 
 /// A rule to make.
@@ -84,6 +93,8 @@ pub struct Sharing {
 pub struct Authorization {
     pub permission: Permission,
     pub clusters: BTreeSet<ClusterId>,
+    #[serde(default)]
+    pub bindings: BTreeSet<BindingId>,
     /// For people who look at the rule in AWS.
     pub description: String,
     pub why: WhyAuthorize,
@@ -141,6 +152,9 @@ pub struct RuleHold {
     /// Rules that would be made.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub authorizations: BTreeSet<Permission>,
+    /// Who paused what they concern, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pauses: Vec<Pause>,
     /// When time alone lifts it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,

@@ -85,7 +85,7 @@ fn first_come(group: &Input, bound: &BoundService) -> Result<(), Problem> {
         .iter()
         .filter(|other| is_bound(other) && other.cluster.spec.bind_undeclared)
         .filter(|other| other.cluster.spec.shard() == *group.arn.shard())
-        .min_by_key(|other| (other.bound_since, other.binding.id));
+        .min_by_key(|other| other.seniority());
     let place = |bound: &BoundService| (bound.cluster.id, bound.binding.object.namespace.clone());
     if owner.is_none_or(|owner| place(owner) == place(bound)) {
         return Ok(());
@@ -123,12 +123,11 @@ fn alone_or_shared(group: &Input, bound: &BoundService) -> Result<(), Problem> {
         return Ok(());
     }
     let says_so = |bound: &BoundService| bound.binding.spec.as_ref().is_some_and(|spec| spec.shared);
-    let rank = |bound: &BoundService| (bound.bound_since, bound.binding.id);
     let clash = group
         .bindings
         .iter()
         .filter(|other| other.cluster.id == bound.cluster.id && is_bound(other))
-        .filter(|other| rank(other) < rank(bound))
+        .filter(|other| other.seniority() < bound.seniority())
         .any(|earlier| !(says_so(earlier) && says_so(bound)));
     if !clash {
         return Ok(());

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use model::{
-    BindingId, Observed, TargetGroupArn, TargetKey,
+    Observed, TargetGroupArn, TargetKey,
     condition::Problem,
     group::{BoundService, GroupSnapshot},
     guard::Guards,
@@ -40,8 +40,6 @@ pub struct Input {
     pub drifts: Vec<Timestamp>,
     /// What AWS last refused about this group, if it was the last thing it said.
     pub failure: Option<Problem>,
-    /// Why what a binding needs open could not be computed of late.
-    pub unopened: BTreeMap<BindingId, Problem>,
     /// Many clusters fell silent at once: nothing goes without proof ([`crate::is_frozen`]).
     pub frozen: bool,
 }
@@ -62,8 +60,6 @@ pub struct Seen {
     pub targets: Observed<Vec<ObservedTarget>>,
     /// What it last refused, if that was the last thing it said.
     pub failure: Option<Problem>,
-    /// Why what a binding needs open could not be computed of late.
-    pub unopened: BTreeMap<BindingId, Problem>,
 }
 
 impl Input {
@@ -84,7 +80,6 @@ impl Input {
             facts,
             targets,
             failure,
-            unopened,
         } = seen;
         let Circumstances { fenced_until, frozen } = circumstances;
         Self {
@@ -102,7 +97,6 @@ impl Input {
             released,
             drifts,
             failure,
-            unopened,
             frozen,
         }
     }

@@ -137,7 +137,7 @@ impl<'a> Account<'a> {
             ready = paused(pause, &ready);
         }
         let spec = self.holder.input.binding.spec.as_ref();
-        told::add(input, self.holder.input, &mut ready);
+        told::add(self.holder.input, &mut ready);
         for warning in spec.iter().flat_map(|spec| &spec.warnings) {
             ready.message.push_str("; warning: ");
             ready.message.push_str(warning);

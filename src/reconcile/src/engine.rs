@@ -276,8 +276,16 @@ impl Engine {
     fn wake(&self, wake: Wake) {
         match wake {
             Wake::Group(arn) => {
-                if let Some(worker) = self.workers().get(arn.shard()) {
-                    worker.signal(Signal::Look(Key::TargetGroup(arn)));
+                for (shard, worker) in self.workers().iter() {
+                    let key = if shard == arn.shard() {
+                        Key::TargetGroup(arn.clone())
+                    } else if shard.region == arn.shard().region {
+                        // A group is reached across accounts, and never across regions.
+                        Key::Openings(arn.clone())
+                    } else {
+                        continue;
+                    };
+                    worker.signal(Signal::Look(key));
                 }
             }
             Wake::SecurityGroup(shard, id) => {

@@ -59,7 +59,7 @@ impl Context {
         let mut ripe = apply::Ripe::default();
         for _ in 0..ROUNDS {
             let mut input = self.gather(arn, memory).await?;
-            if self.open(&mut input, memory).await? {
+            if self.open(&input).await? {
                 input = self.gather(arn, memory).await?;
             }
             let mut plan = planner::plan(&input);
@@ -109,7 +109,7 @@ impl Context {
         Ok(Some(Duration::ZERO))
     }
 
-    async fn gather(&self, arn: &TargetGroupArn, memory: &Memory) -> Result<Input, Error> {
+    pub(crate) async fn gather(&self, arn: &TargetGroupArn, memory: &Memory) -> Result<Input, Error> {
         let circumstances = Circumstances {
             fenced_until: self.fenced_until,
             frozen: self.fleet.is_frozen(),
@@ -118,7 +118,7 @@ impl Context {
     }
 
     /// What a former writer saw is better than nothing: a successor registers at once.
-    async fn recall(&self, arn: &TargetGroupArn, memory: &mut Memory) -> Result<(), Error> {
+    pub(crate) async fn recall(&self, arn: &TargetGroupArn, memory: &mut Memory) -> Result<(), Error> {
         if let Some(observation) = self.store.observation(arn).await? {
             memory.seen.facts = observation.facts;
             memory.seen.targets = observation.targets;

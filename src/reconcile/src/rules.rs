@@ -41,6 +41,8 @@ pub(crate) struct RuleMemory {
     pub(crate) backoff: Backoff,
     /// What was reported last, and about which openings: the same is not written again.
     reported: (Vec<BoundOpening>, BTreeMap<BindingId, Standing>),
+    /// What was last stored as left to do.
+    outlook: Option<RulePlan>,
 }
 
 impl Default for RuleMemory {
@@ -54,6 +56,7 @@ impl Default for RuleMemory {
             is_full: false,
             backoff: memory::backoff(),
             reported: (Vec::new(), BTreeMap::new()),
+            outlook: None,
         }
     }
 }
@@ -219,7 +222,10 @@ impl Context {
                     .collect();
                 self.client.revoke(permit, group, &lines, deadline).await
             }
-            RuleStep::Forget { .. } | RuleStep::Confirm { .. } | RuleStep::Share { .. } => Vec::new(),
+            RuleStep::Forget { .. }
+            | RuleStep::Confirm { .. }
+            | RuleStep::Share { .. }
+            | RuleStep::Relinquish { .. } => Vec::new(),
         }
     }
 
@@ -234,11 +240,11 @@ impl Context {
         let mut settled = Vec::new();
         let mut first = None;
         for RuleOutcome { permission, result } in outcomes {
-            let (rule, outcome) = match result {
+            let (rule, outcome, request_id) = match result {
                 Ok((rule, aws::Receipt { request_id })) => {
                     tracing::info!(security_group = %group, rule = %permission, id = %rule, request_id, "AWS acknowledged a write");
                     memory.refused.remove(&permission);
-                    (Some(rule), Outcome::Acknowledged)
+                    (Some(rule), Outcome::Acknowledged, request_id)
                 }
                 Err(failure) => {
                     tracing::warn!(security_group = %group, rule = %permission, %failure, "AWS did not acknowledge a write");
@@ -251,13 +257,14 @@ impl Context {
                         Certainty::NotApplied => Outcome::Failed,
                         Certainty::Ambiguous => Outcome::Ambiguous,
                     };
-                    (None, outcome)
+                    (None, outcome, failure.request_id)
                 }
             };
             settled.push(SettledRule {
                 permission,
                 rule,
                 outcome,
+                request_id,
             });
         }
         // How many there are tells at which number the group is full.
@@ -268,7 +275,7 @@ impl Context {
         Ok(first.is_none())
     }
 
-    /// Tells what became of the openings.
+    /// Tells what became of the openings, and what is left to do.
     async fn report_rules(
         &self,
         input: &RuleInput,
@@ -281,6 +288,26 @@ impl Context {
                 .report_openings(&self.fence, &plan.security_group, &plan.standings)
                 .await?;
             memory.reported = reported;
+        }
+        if input.stored.openings.is_empty() && input.stored.ledger.is_empty() {
+            memory.outlook = None;
+            self.store
+                .write_outlook(&self.fence, &plan.security_group, None)
+                .await?;
+            return Ok(());
+        }
+        let outlook = RulePlan {
+            // It moves with the clock.
+            wake_at: None,
+            // With the openings.
+            standings: BTreeMap::new(),
+            ..plan.clone()
+        };
+        if memory.outlook.as_ref() != Some(&outlook) {
+            self.store
+                .write_outlook(&self.fence, &plan.security_group, Some(&outlook))
+                .await?;
+            memory.outlook = Some(outlook);
         }
         // What nobody asks for any more was not refused.
         let asked = |rule: &Permission| {

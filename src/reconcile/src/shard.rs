@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Metrics,
-    memory::Memory,
+    memory::{Memory, backoff},
     pass::{Context, Error},
     queue::Queue,
     rules::RuleMemory,
@@ -33,41 +33,68 @@ pub(crate) enum Signal {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Key {
     TargetGroup(TargetGroupArn),
+    /// What bindings of the shard's clusters need open for a target group of another shard.
+    Openings(TargetGroupArn),
     SecurityGroup(SecurityGroupId),
 }
 
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::TargetGroup(arn) => arn.fmt(f),
+            Self::TargetGroup(arn) | Self::Openings(arn) => arn.fmt(f),
             Self::SecurityGroup(id) => id.fmt(f),
         }
     }
 }
 
-/// What is remembered of what a pass is about.
-enum Remembered {
-    Targets(Box<Memory>),
-    Rules(Box<RuleMemory>),
+/// A pass's key with what is remembered of it between passes.
+enum Job {
+    Targets(TargetGroupArn, Box<Memory>),
+    Openings(TargetGroupArn, Backoff),
+    Rules(SecurityGroupId, Box<RuleMemory>),
 }
 
-impl Remembered {
-    fn nothing(key: &Key) -> Self {
+impl From<Key> for Job {
+    fn from(key: Key) -> Self {
         match key {
-            Key::TargetGroup(_) => Self::Targets(Box::default()),
-            Key::SecurityGroup(_) => Self::Rules(Box::default()),
+            Key::TargetGroup(arn) => Self::Targets(arn, Box::default()),
+            Key::Openings(arn) => Self::Openings(arn, backoff()),
+            Key::SecurityGroup(id) => Self::Rules(id, Box::default()),
+        }
+    }
+}
+
+impl Job {
+    fn key(&self) -> Key {
+        match self {
+            Self::Targets(arn, _) => Key::TargetGroup(arn.clone()),
+            Self::Openings(arn, _) => Key::Openings(arn.clone()),
+            Self::Rules(id, _) => Key::SecurityGroup(id.clone()),
+        }
+    }
+
+    async fn run(&mut self, context: &Context) -> Result<Option<Duration>, Error> {
+        match self {
+            Self::Targets(arn, memory) => context.pass(arn, memory).await,
+            Self::Openings(arn, backoff) => {
+                let done = context.opening_pass(arn).await?;
+                backoff.reset();
+                Ok(done)
+            }
+            Self::Rules(id, memory) => context.rule_pass(id, memory).await,
         }
     }
 
     fn backoff(&mut self) -> &mut Backoff {
         match self {
-            Self::Targets(memory) => &mut memory.backoff,
-            Self::Rules(memory) => &mut memory.backoff,
+            Self::Targets(_, memory) => &mut memory.backoff,
+            Self::Openings(_, backoff) => backoff,
+            Self::Rules(_, memory) => &mut memory.backoff,
         }
     }
 }
 
-type Finished = (Key, Remembered, Result<Option<Duration>, Error>, Duration);
+type Finished = (Job, Result<Option<Duration>, Error>, Duration);
 
 /// Works on the shard until `stop`, or until the lease is lost.
 pub(crate) async fn run(
@@ -82,7 +109,8 @@ pub(crate) async fn run(
         metrics,
         clock,
         queue: Queue::default(),
-        memories: HashMap::new(),
+        jobs: HashMap::new(),
+        afar: BTreeSet::new(),
         passes: FuturesUnordered::new(),
     };
     let mut sweep = tokio::time::interval(worker.context.settings.sweep);
@@ -100,7 +128,7 @@ pub(crate) async fn run(
                 }
             }
             signal = signals.recv() => match signal {
-                Some(Signal::Look(key)) => worker.queue.wake(key),
+                Some(Signal::Look(key)) => worker.look(key),
                 Some(Signal::Sweep) => worker.sweep().await,
                 None => break,
             },
@@ -109,9 +137,9 @@ pub(crate) async fn run(
         }
     }
     // Calls that are under way are not cut: their outcome is worth a moment, and their deadline is the lease's.
-    while let Some((key, _, result, _)) = worker.passes.next().await {
+    while let Some((job, result, _)) = worker.passes.next().await {
         if let Err(error) = result {
-            tracing::debug!(group = %key, error = %Chain(&error), "a last pass failed");
+            tracing::debug!(group = %job.key(), error = %Chain(&error), "a last pass failed");
         }
     }
 }
@@ -121,7 +149,10 @@ struct Worker {
     metrics: Metrics,
     clock: Clock,
     queue: Queue<Key>,
-    memories: HashMap<Key, Remembered>,
+    /// Those that are not under way.
+    jobs: HashMap<Key, Job>,
+    /// The target groups of other shards for which something must be open here, as the last sweep found them.
+    afar: BTreeSet<TargetGroupArn>,
     passes: FuturesUnordered<BoxFuture<'static, Finished>>,
 }
 
@@ -132,21 +163,12 @@ impl Worker {
     fn start_passes(&mut self) {
         while self.passes.len() < self.context.settings.concurrency {
             let Some(key) = self.queue.take() else { break };
-            let mut memory = self
-                .memories
-                .remove(&key)
-                .unwrap_or_else(|| Remembered::nothing(&key));
+            let mut job = self.jobs.remove(&key).unwrap_or_else(|| Job::from(key));
             let (context, clock) = (self.context.clone(), self.clock.clone());
             self.passes.push(Box::pin(async move {
                 let begun = clock.instant();
-                let result = match (&key, &mut memory) {
-                    (Key::TargetGroup(arn), Remembered::Targets(memory)) => context.pass(arn, memory).await,
-                    (Key::SecurityGroup(id), Remembered::Rules(memory)) => {
-                        context.rule_pass(id, memory).await
-                    }
-                    (key, _) => unreachable!("the memory of {key} is of its kind"),
-                };
-                (key, memory, result, clock.instant().duration_since(begun))
+                let result = job.run(&context).await;
+                (job, result, clock.instant().duration_since(begun))
             }));
         }
         self.metrics
@@ -154,7 +176,16 @@ impl Worker {
             .set(i64::try_from(self.queue.len()).unwrap_or(i64::MAX));
     }
 
-    fn finish(&mut self, (key, mut memory, result, took): Finished) -> Result<(), Fenced> {
+    /// Whoever wakes a target group does not know for whom beside its own shard that is news.
+    fn look(&mut self, key: Key) {
+        match &key {
+            Key::Openings(arn) if !self.afar.contains(arn) => {}
+            _ => self.queue.wake(key),
+        }
+    }
+
+    fn finish(&mut self, (mut job, result, took): Finished) -> Result<(), Fenced> {
+        let key = job.key();
         self.metrics.passes.inc();
         self.metrics.pass_seconds.observe(took.as_secs_f64());
         let now = self.clock.instant();
@@ -167,20 +198,25 @@ impl Worker {
             }
             Err(error) => {
                 self.metrics.failed_passes.inc();
-                let wait = memory.backoff().next_delay();
+                let wait = job.backoff().next_delay();
                 tracing::warn!(group = %key, error = %Chain(&error), retry_ms = wait.as_millis(), "a pass failed");
                 self.queue.wake_at(key.clone(), now + wait);
             }
         }
         self.queue.done(key.clone());
-        self.memories.insert(key, memory);
+        self.jobs.insert(key, job);
         Ok(())
     }
 
     async fn sweep(&mut self) {
         match keys(&self.context).await {
             Ok(keys) => {
-                self.memories.retain(|key, _| keys.contains(key));
+                self.jobs.retain(|key, _| keys.contains(key));
+                let afar = keys.iter().filter_map(|key| match key {
+                    Key::Openings(arn) => Some(arn.clone()),
+                    Key::TargetGroup(_) | Key::SecurityGroup(_) => None,
+                });
+                self.afar = afar.collect();
                 for key in keys {
                     self.queue.wake(key);
                 }
@@ -196,8 +232,10 @@ impl Worker {
 async fn keys(context: &Context) -> store::Result<BTreeSet<Key>> {
     let (store, shard) = (&context.store, context.client.shard());
     let target_groups = store.groups(shard).await?.into_iter().map(Key::TargetGroup);
+    let afar = store.groups_afar(shard).await?.into_iter();
     let security_groups = store.security_groups(shard).await?.into_iter();
     Ok(target_groups
+        .chain(afar.map(Key::Openings))
         .chain(security_groups.map(Key::SecurityGroup))
         .collect())
 }

@@ -334,7 +334,8 @@ impl Store {
             )
             .fetch_all(&mut *tx)
             .await?;
-            // A binding's openings go with it: whoever reads them below sees the state before.
+            // A binding's openings go with it, or wait for the writer of their group: whoever reads them below sees the state
+            // before.
             let finished = sqlx::query!(
                 r#"
                 with finished as (
@@ -343,10 +344,21 @@ impl Store {
                         and not exists (
                             select from ledger_targets l where l.target_group_arn = $1 and b.id = any(l.bindings)
                         )
+                        -- Its rules stay: first they cease to be ours.
+                        and not (
+                            (relinquished or standing not in ('served', 'contested'))
+                            and exists (select from openings o where o.binding_id = b.id)
+                        )
                     returning id
                 )
-                select f.id, o.shard as "shard?", o.security_group_id as "security_group_id?"
-                from finished f left join openings o on o.binding_id = f.id
+                select f.id as "id?", o.shard as "shard?", o.security_group_id as "security_group_id?"
+                from finished f full join (
+                    select * from openings
+                    where binding_id in (
+                        select id from bindings
+                        where target_group_arn = $1 and deleted_at is not null and hold_id is null
+                    )
+                ) o on o.binding_id = f.id
                 "#,
                 name,
             )
@@ -357,7 +369,7 @@ impl Store {
                 .filter_map(|row| Some((row.shard.as_deref()?, row.security_group_id.as_deref()?)))
                 .collect();
             wake::security_groups(tx, closed).await?;
-            let finished: BTreeSet<_> = finished.iter().map(|row| row.id).collect();
+            let finished: BTreeSet<_> = finished.iter().filter_map(|row| row.id).collect();
             if !finished.is_empty() {
                 for cluster in clusters.into_iter().map(ClusterId) {
                     crate::hold::refresh(tx, cluster).await?;

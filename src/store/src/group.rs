@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use model::{
     ClusterId, SecurityGroupId, Shard, TargetGroupArn, TargetId, TargetKey,
     cluster::Cluster,
+    condition::Problem,
     fact::{Departure, EndpointSlice, PodRef, Service, ServiceFacts, Stated},
     group::{BoundService, GroupSnapshot},
     ledger::Removal,
@@ -30,6 +31,10 @@ const RELEASES_TOLD_SECONDS: f64 = 24.0 * 60.0 * 60.0;
 
 impl Store {
     /// All that is stored about a group, with the removals of the last `removals_within`.
+    #[expect(
+        clippy::too_many_lines,
+        reason = "it is one statement, so that it is one moment"
+    )]
     pub async fn group(
         &self,
         arn: &TargetGroupArn,
@@ -51,6 +56,8 @@ impl Store {
                 where b.target_group_arn = $1
             ), wanted as (
                 select distinct cluster_id, namespace, service from bound
+            ), opens as (
+                select distinct cluster_id, namespace, service from bound where spec -> 'networking' is not null
             ), kind as (
                 select coalesce('instance' = any(
                     array_agg(spec ->> 'targetType')
@@ -68,7 +75,7 @@ impl Store {
                     'hold_id', hold_id, 'relinquished', relinquished, 'version', version, 'standing', standing,
                     'service', service, 'cluster_name', cluster_name, 'cluster_spec', cluster_spec,
                     'cluster_version', cluster_version, 'cordoned', cordoned, 'seen_at', seen_at,
-                    'created_at', created_at, 'paused', paused,
+                    'created_at', created_at, 'paused', paused, 'unopened', unopened,
                     'openings', (
                         select json_object_agg(o.security_group_id, to_json(o)) from openings o
                         where o.binding_id = bound.id
@@ -81,6 +88,20 @@ impl Store {
                     'nodes', (
                         select json_agg(json_build_object('body', n.body, 'confirmed_at', n.confirmed_at) order by n.name)
                         from nodes n where n.cluster_id = c.id and kind.instance
+                    ),
+                    -- A pod's interface is found by its node where its address is of a prefix.
+                    'hosts_known', c.nodes_synced_at is not null and not kind.instance
+                        and c.id in (select cluster_id from opens),
+                    'hosts', (
+                        select json_object_agg(n.name, n.instance_id) from nodes n
+                        where n.cluster_id = c.id and not kind.instance and n.name in (
+                            select endpoint ->> 'node'
+                            from opens o
+                            join endpoint_slices e on e.cluster_id = o.cluster_id and e.namespace = o.namespace
+                                and e.service = o.service
+                            cross join jsonb_array_elements(e.body -> 'endpoints') as endpoint
+                            where o.cluster_id = c.id
+                        )
                     ),
                     'unknown', (
                         select json_agg(n.name) from nodes n where n.cluster_id = c.id and n.ready = 'unknown'
@@ -299,6 +320,7 @@ struct BoundRow {
     created_at: Timestamp,
     seen_at: Option<Timestamp>,
     paused: Option<Pause>,
+    unopened: Option<Problem>,
     openings: Option<BTreeMap<SecurityGroupId, OpeningRow>>,
 }
 
@@ -348,6 +370,7 @@ impl BoundRow {
             paused: self.paused,
             facts: facts.get(&key).cloned().unwrap_or_default(),
             nodes,
+            unopened: self.unopened,
             openings: self
                 .openings
                 .unwrap_or_default()

@@ -41,6 +41,7 @@ mod pause;
 mod plan;
 mod retention;
 mod row;
+mod security_group;
 mod standing;
 mod status;
 mod stream;
@@ -68,6 +69,7 @@ pub use outgoing::{OutgoingMark, Relist, Subscription, Subscriptions, WriteBack}
 pub use pause::StoredPause;
 pub use plan::JournaledPlan;
 pub use retention::Retention;
+pub use security_group::{AskedOpening, SecurityGroupState};
 pub use stream::{Opened, Stream};
 pub use token::{Principal, Role, StoredToken};
 pub use version::Put;

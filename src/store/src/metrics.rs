@@ -42,6 +42,7 @@ pub enum Op {
     Report,
     RecordObservation,
     WriteOpenings,
+    WriteOutlook,
     ReportOpenings,
     SyncHolds,
     Release,

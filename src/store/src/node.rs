@@ -1,7 +1,12 @@
 //! Reading the nodes of a cluster, as far as a group needs them.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
-use model::node::{Node, NodeDeparture, NodeFacts, NodeRef, StoredNode};
+use model::{
+    fact::Stated,
+    node::{Node, NodeDeparture, NodeFacts, NodeRef, StoredNode},
+};
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -10,6 +15,8 @@ use uuid::Uuid;
 pub(crate) struct NodesRow {
     pub(crate) cluster_id: Uuid,
     known: bool,
+    hosts_known: bool,
+    hosts: Option<BTreeMap<String, Option<String>>>,
     unsynced: Option<String>,
     nodes: Option<Vec<NodeRow>>,
     unknown: Option<Vec<String>>,
@@ -53,14 +60,19 @@ impl NodesRow {
             }
         });
         NodeFacts {
-            nodes: if self.known {
-                model::fact::Stated::Known(nodes.collect())
-            } else {
-                model::fact::Stated::Unknown
-            },
+            nodes: stated(self.known, || nodes.collect()),
+            hosts: stated(self.hosts_known, || self.hosts.unwrap_or_default()),
             unknown: self.unknown.unwrap_or_default().into_iter().collect(),
             departures: departures.collect(),
             unsynced: self.unsynced,
         }
+    }
+}
+
+fn stated<T>(known: bool, value: impl FnOnce() -> T) -> Stated<T> {
+    if known {
+        Stated::Known(value())
+    } else {
+        Stated::Unknown
     }
 }

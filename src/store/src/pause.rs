@@ -49,14 +49,8 @@ impl Store {
         rows.into_iter()
             .map(|row| {
                 let at = Row::new("pauses", &row.id);
-                let scope = match (row.shard, row.cluster_id, row.binding_id) {
-                    (Some(shard), ..) => Scope::Shard(at.text("shard", &shard)?),
-                    (_, Some(cluster), _) => Scope::Cluster(ClusterId(cluster)),
-                    (_, _, Some(binding)) => Scope::Binding(BindingId(binding)),
-                    (None, None, None) => Scope::Installation,
-                };
                 Ok(StoredPause {
-                    scope,
+                    scope: scope(&at, row.shard, row.cluster_id, row.binding_id)?,
                     cluster: row.cluster.map(|name| at.text("cluster", &name)).transpose()?,
                     binding: row
                         .namespace
@@ -126,6 +120,21 @@ impl Store {
     }
 }
 
+/// A scope as `pauses` has it.
+pub(crate) fn scope(
+    at: &Row<'_>,
+    shard: Option<String>,
+    cluster: Option<Uuid>,
+    binding: Option<Uuid>,
+) -> Result<Scope> {
+    Ok(match (shard, cluster, binding) {
+        (Some(shard), ..) => Scope::Shard(at.text("shard", &shard)?),
+        (_, Some(cluster), _) => Scope::Cluster(ClusterId(cluster)),
+        (_, _, Some(binding)) => Scope::Binding(BindingId(binding)),
+        (None, None, None) => Scope::Installation,
+    })
+}
+
 fn columns(scope: &Scope) -> (Option<String>, Option<Uuid>, Option<Uuid>) {
     match scope {
         Scope::Installation => (None, None, None),
@@ -147,8 +156,12 @@ async fn wake_scope(connection: &mut PgConnection, scope: &Scope) -> Result<()> 
             Ok(())
         }
         Scope::Shard(shard) => wake::shard(connection, &shard.to_string()).await,
-        Scope::Cluster(cluster) => wake::groups_of_cluster(connection, *cluster).await,
+        Scope::Cluster(cluster) => {
+            wake::groups_of_cluster(connection, *cluster).await?;
+            wake::security_groups_of(connection, Some(*cluster), None).await
+        }
         Scope::Binding(binding) => {
+            wake::security_groups_of(connection, None, Some(*binding)).await?;
             let arn = sqlx::query_scalar!("select target_group_arn from bindings where id = $1", binding.0)
                 .fetch_optional(&mut *connection)
                 .await?;
@@ -208,8 +221,8 @@ pub(crate) async fn check(
     Ok(())
 }
 
-/// The same for rules of a security group: those of a paused cluster, and all of a group in which a paused binding has
-/// openings.
+/// The same for rules of a security group: those that are made for what is paused, and the end of those that serve it, or
+/// served it last.
 pub(crate) async fn check_rules(
     connection: &mut PgConnection,
     fence: &Fence,
@@ -219,35 +232,46 @@ pub(crate) async fn check_rules(
     if !steps.iter().any(RuleStep::writes_aws) {
         return Ok(());
     }
-    let (mut clusters, mut revoked): (Vec<Uuid>, Vec<&Permission>) = (Vec::new(), Vec::new());
+    let (mut clusters, mut bindings) = (Vec::new(), Vec::new());
+    let mut revoked: Vec<&Permission> = Vec::new();
     for step in steps {
         match step {
             RuleStep::Authorize { rules } => {
-                let of = rules.iter().flat_map(|rule| &rule.clusters);
-                clusters.extend(of.map(|cluster| cluster.0));
+                for rule in rules {
+                    clusters.extend(rule.clusters.iter().map(|cluster| cluster.0));
+                    bindings.extend(rule.bindings.iter().map(|binding| binding.0));
+                }
             }
             RuleStep::Revoke { rules } => revoked.extend(rules.iter().map(|rule| &rule.permission)),
-            RuleStep::Forget { .. } | RuleStep::Confirm { .. } | RuleStep::Share { .. } => {}
+            RuleStep::Forget { .. }
+            | RuleStep::Confirm { .. }
+            | RuleStep::Share { .. }
+            | RuleStep::Relinquish { .. } => {}
         }
     }
     let paused = sqlx::query_scalar!(
         r#"
-        with concerned as (
-            select unnest($3::uuid[]) as cluster
-            union
-            select unnest(l.clusters) from ledger_rules l
-            where l.security_group_id = $2 and l.permission in (select jsonb_array_elements($4))
+        with ended as (
+            select clusters, bindings from ledger_rules
+            where security_group_id = $2 and permission in (select jsonb_array_elements($5))
         )
         select exists (
             select from pauses p
             where num_nonnulls(p.shard, p.cluster_id, p.binding_id) = 0 or p.shard = $1
-                or p.cluster_id in (select cluster from concerned)
-                or p.binding_id in (select o.binding_id from openings o where o.security_group_id = $2)
+                or p.cluster_id = any($3) or p.binding_id = any($4)
+                or exists (
+                    select from ended
+                    where p.cluster_id = any(ended.clusters) or p.binding_id = any(ended.bindings)
+                        -- Whom it served was not written down: anybody of the group.
+                        or ended.bindings is null
+                            and p.binding_id in (select o.binding_id from openings o where o.security_group_id = $2)
+                )
         ) as "paused!"
         "#,
         fence.shard.to_string(),
         group,
         &clusters,
+        &bindings,
         to_json(&revoked),
     )
     .fetch_one(connection)

@@ -5,7 +5,7 @@
 
 use std::{convert::Infallible, error::Error as _, time::Duration};
 
-use model::{ClusterId, SecurityGroupId, Shard, TargetGroupArn};
+use model::{BindingId, ClusterId, SecurityGroupId, Shard, TargetGroupArn};
 use sqlx::{
     PgConnection,
     postgres::{PgListener, PgPoolOptions},
@@ -211,6 +211,31 @@ pub(crate) async fn security_groups<'a>(
     }
 }
 
+/// The security groups in which a cluster or a binding has openings, or rules that served it last.
+pub(crate) async fn security_groups_of(
+    connection: &mut PgConnection,
+    cluster: Option<ClusterId>,
+    binding: Option<BindingId>,
+) -> Result<()> {
+    sqlx::query!(
+        r#"
+        select pg_notify($3, 'r ' || shard || ' ' || id) as "void: ()"
+        from (
+            select o.shard, o.security_group_id as id
+            from openings o join bindings b on b.id = o.binding_id where b.cluster_id = $1 or b.id = $2
+            union
+            select shard, security_group_id from ledger_rules where $1 = any(clusters) or $2 = any(bindings)
+        ) affected
+        "#,
+        cluster.map(|cluster| cluster.0),
+        binding.map(|binding| binding.0),
+        CHANNEL,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
 /// The groups of the bindings that refer to these services.
 pub(crate) async fn services(
     connection: &mut PgConnection,
@@ -263,6 +288,24 @@ pub(crate) async fn instance_groups(connection: &mut PgConnection, cluster: Clus
             from bindings b left join observations o on o.target_group_arn = b.target_group_arn
             where b.cluster_id = $1 and b.target_group_arn is not null
                 and 'instance' in (o.facts #>> '{value,targetType}', b.spec ->> 'targetType')
+        ) affected
+        "#,
+        cluster.0,
+        CHANNEL,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// The groups among those of a cluster's bindings that find interfaces by node: of addresses that need openings.
+pub(crate) async fn groups_with_hosts(connection: &mut PgConnection, cluster: ClusterId) -> Result<()> {
+    sqlx::query!(
+        r#"
+        select pg_notify($2, 'g ' || arn) as "void: ()"
+        from (
+            select distinct target_group_arn as arn from bindings
+            where cluster_id = $1 and target_group_arn is not null and spec -> 'networking' is not null
         ) affected
         "#,
         cluster.0,

@@ -1,15 +1,19 @@
 //! From a binding's `networking`, its targets and their network interfaces to openings.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use model::{
-    BindingId, SecurityGroupId, TargetId, TargetKey,
+    BindingId, SecurityGroupId, Shard, TargetId, TargetKey,
     binding::{OpenPort, PortRef},
     cluster::Cluster,
     condition::{Problem, Reason},
     fact::{ServiceFacts, Stated},
     group::BoundService,
     network::{Interface, Interfaces, Openings, Permission, Place, PortRange},
+    node::NodeFacts,
     sabotage,
     target::TargetType,
 };
@@ -28,29 +32,30 @@ pub struct Computed {
     pub problem: Option<Problem>,
 }
 
-/// The interfaces that must be known to compute the openings of the group's bindings.
-pub fn places(input: &Input) -> BTreeSet<Place> {
+/// The interfaces that must be known to compute the openings of the group's bindings, as far as they are `here`.
+pub fn places(input: &Input, here: &Shard) -> BTreeSet<Place> {
     let mut places = BTreeSet::new();
-    for bound in input
-        .bindings
-        .iter()
-        .filter(|bound| asks(bound) && is_at_home(input, bound))
-    {
+    for bound in at_home(input, here).filter(|bound| asks(bound)) {
         if let Wish::Stated(statement) = wish(input, bound) {
-            places.extend(targets(&statement).map(|target| place(bound, target)));
+            let hosts = Hosts::of(bound);
+            places.extend(targets(&statement).map(|target| hosts.place(target)));
         }
     }
     places
 }
 
-/// What each binding of the group needs open. Bindings without `networking`, now and before, are left out.
-pub fn compute(input: &Input, interfaces: &Interfaces) -> BTreeMap<BindingId, Computed> {
-    input
-        .bindings
-        .iter()
-        .filter(|bound| asks(bound) || !bound.openings.is_empty())
+/// What each binding of the group needs open, of those whose clusters are in the shard `here`, as their security groups
+/// are. Bindings without `networking`, now and before, are left out.
+pub fn compute(input: &Input, here: &Shard, interfaces: &Interfaces) -> BTreeMap<BindingId, Computed> {
+    at_home(input, here)
+        .filter(|bound| asks(bound) || !bound.openings.is_empty() || bound.unopened.is_some())
         .map(|bound| (bound.binding.id, computed(input, bound, interfaces)))
         .collect()
+}
+
+fn at_home<'a>(input: &'a Input, here: &'a Shard) -> impl Iterator<Item = &'a BoundService> {
+    let bindings = input.bindings.iter();
+    bindings.filter(move |bound| bound.cluster.spec.shard() == *here)
 }
 
 /// Whether the binding asks for anything, and is ours to act on.
@@ -62,22 +67,67 @@ fn asks(bound: &BoundService) -> bool {
     spec.is_some_and(|spec| !spec.networking.is_empty())
 }
 
-/// Whether whoever writes the group sees the interfaces of the binding's cluster.
-fn is_at_home(input: &Input, bound: &BoundService) -> bool {
-    *input.arn.shard() == bound.cluster.spec.shard()
-}
-
 /// Targets that are there or may be there in a moment: their ports are opened before they are ready.
 fn targets(statement: &Statement) -> impl Iterator<Item = &TargetId> {
     let keys = statement.wanted.keys().chain(statement.not_ready.keys());
     keys.map(|key| &key.id)
 }
 
-fn place(bound: &BoundService, target: &TargetId) -> Place {
-    Place {
-        vpc: bound.cluster.spec.vpc_id.clone(),
-        target: target.clone(),
-        host: None,
+/// On which instances the addresses of a binding are, as far as its cluster says.
+struct Hosts<'a> {
+    bound: &'a BoundService,
+    /// The node that each address is on.
+    nodes: BTreeMap<IpAddr, &'a str>,
+}
+
+impl<'a> Hosts<'a> {
+    fn of(bound: &'a BoundService) -> Self {
+        let slices = bound.facts.slices.known().into_iter().flatten();
+        let mut endpoints: Vec<_> = slices.flat_map(|slice| &slice.endpoints).collect();
+        // While a pod leaves and another has its address already, the one that stays says where that is.
+        endpoints.sort_by_key(|endpoint| !endpoint.is_terminating());
+        let nodes = endpoints.into_iter().filter_map(|endpoint| {
+            let node = endpoint.node.as_deref()?;
+            Some(endpoint.addresses.iter().map(move |address| (*address, node)))
+        });
+        Self {
+            bound,
+            nodes: nodes.flatten().collect(),
+        }
+    }
+
+    fn node(&self, target: &TargetId) -> Option<&'a str> {
+        match target {
+            TargetId::Ip(address) => self.nodes.get(address).copied(),
+            TargetId::Named(_) => None,
+        }
+    }
+
+    fn place(&self, target: &TargetId) -> Place {
+        let hosts = self.bound.nodes.hosts.known();
+        let host = self.node(target).and_then(|node| hosts?.get(node)?.clone());
+        Place {
+            vpc: self.bound.cluster.spec.vpc_id.clone(),
+            target: target.clone(),
+            host,
+        }
+    }
+
+    /// What the cluster has yet to state before it can be said that no interface has the target.
+    fn awaited(&self, target: &TargetId) -> Option<Problem> {
+        let node = self.node(target)?;
+        let NodeFacts { hosts, unsynced, .. } = &*self.bound.nodes;
+        let what = match (hosts, unsynced) {
+            (Stated::Known(hosts), _) if hosts.contains_key(node) => return None,
+            (_, Some(reason)) => format!("its nodes: {reason}"),
+            (Stated::Known(_), None) => format!("node `{node}`, which {target} is on"),
+            (Stated::Unknown, None) => "its nodes (an agent of an older version never does)".to_owned(),
+        };
+        let message = format!(
+            "waiting for cluster `{}` to state {what}, to open ports before it",
+            self.bound.cluster.name
+        );
+        Some(Problem::at(Reason::AwaitingCluster, "spec.networking", message))
     }
 }
 
@@ -94,18 +144,6 @@ fn computed(input: &Input, bound: &BoundService, interfaces: &Interfaces) -> Com
     };
     if !bound.binding.standing.acts() {
         return keep(None);
-    }
-    if asks(bound) && !is_at_home(input, bound) {
-        let message = format!(
-            "the target group is in {} and the pods are in {}, where this version opens nothing for it: open the ports by hand",
-            input.arn.shard(),
-            bound.cluster.spec.shard(),
-        );
-        return keep(Some(Problem::at(
-            Reason::InterfaceNotFound,
-            "spec.networking",
-            message,
-        )));
     }
     let statement = match wish(input, bound) {
         // What is wrong with the binding itself is told by its status anyhow.
@@ -157,13 +195,17 @@ fn groups(
     let mut groups = BTreeSet::new();
     let mut unknown: Option<Problem> = None;
     let mut missing = Vec::new();
+    let hosts = Hosts::of(bound);
     for target in targets(statement) {
-        match interfaces.found.get(&place(bound, target)) {
+        match interfaces.found.get(&hosts.place(target)) {
             Some(Some(interface)) => match choose(interface, target, &bound.cluster) {
                 Ok(group) => drop(groups.insert(group)),
                 Err(problem) => drop(unknown.get_or_insert(problem)),
             },
-            Some(None) => missing.push(target),
+            Some(None) => match hosts.awaited(target) {
+                Some(problem) => drop(unknown.get_or_insert(problem)),
+                None => missing.push(target),
+            },
             None => {
                 let unanswered =
                     || Problem::new(Reason::AwaitingAws, "waiting for AWS to list network interfaces");

@@ -6,10 +6,8 @@ use model::{
     network::{Opening, SecurityGroupId},
 };
 
-use crate::input::Input;
-
 /// Adds to what is said about the binding's targets: what is open, what is not, and why.
-pub(crate) fn add(input: &Input, bound: &BoundService, ready: &mut Readiness) {
+pub(crate) fn add(bound: &BoundService, ready: &mut Readiness) {
     let mut parts = Vec::new();
     let mut pending = false;
     let mut refused: Option<&Problem> = None;
@@ -25,7 +23,7 @@ pub(crate) fn add(input: &Input, bound: &BoundService, ready: &mut Readiness) {
             refused = refused.or(Some(problem));
         }
     }
-    if let Some(problem) = input.unopened.get(&bound.binding.id) {
+    if let Some(problem) = &bound.unopened {
         parts.push(problem.to_string());
         // An address that no interface of the VPC has is no mistake by itself: it may be that of a machine elsewhere.
         if problem.reason != Reason::InterfaceNotFound {

@@ -12,8 +12,10 @@ use model::{
     network::{
         Interface, Interfaces, Opening, Openings, Permission, PortRange, RuleState, SecurityGroup, Standing,
     },
+    ownership,
+    pause::{Pause, Scope},
     plan::{HoldReason, Observe, Step},
-    rule_plan::{RuleStep, WhyAuthorize, WhyRevoke},
+    rule_plan::{Authorization, RuleStep, WhyAuthorize, WhyRevoke},
 };
 use planner::network::{compute, places};
 use proptest::prelude::*;
@@ -21,10 +23,10 @@ use proptest::prelude::*;
 use crate::{
     histories::{histories, runner},
     rule_world::{RuleWorld, port, range, security_group},
-    world::{Fate, PORT, Pod, World, address},
+    world::{Fate, PORT, Pod, World, address, arn},
 };
 
-fn authorized(world: &RuleWorld) -> Vec<Permission> {
+fn authorizations(world: &RuleWorld) -> Vec<Authorization> {
     let steps = world.plan().steps.into_iter();
     steps
         .filter_map(|step| match step {
@@ -32,6 +34,12 @@ fn authorized(world: &RuleWorld) -> Vec<Permission> {
             _ => None,
         })
         .flatten()
+        .collect()
+}
+
+fn authorized(world: &RuleWorld) -> Vec<Permission> {
+    authorizations(world)
+        .into_iter()
         .map(|rule| rule.permission)
         .collect()
 }
@@ -279,6 +287,119 @@ fn a_rule_that_two_clusters_share_goes_only_when_both_modes_let_it() {
     assert_eq!(world.in_aws(), set(&[port(80)]));
 }
 
+fn paused(scope: Scope) -> (Scope, Pause) {
+    let pause = Pause {
+        by: "mia".into(),
+        reason: "maintenance".into(),
+        since: crate::world::epoch(),
+    };
+    (scope, pause)
+}
+
+#[test]
+fn what_is_paused_keeps_its_rules_and_gets_none_while_others_of_the_group_go_on() {
+    let (mut world, cluster) = full();
+    let held = world.open(cluster, 1, &[port(80), port(443)]);
+    world.open(cluster, 2, &[port(443), port(9000)]);
+    world.settle();
+    let before = world.clone();
+    world.pauses = vec![paused(Scope::Binding(held))];
+    // It wants another port and 80 no more; the other one leaves 443 and 9000 for 9001.
+    world.open(cluster, 1, &[port(443), port(81)]);
+    world.open(cluster, 2, &[port(9001)]);
+    world.settle();
+    assert_eq!(world.in_aws(), set(&[port(80), port(443), port(9001)]));
+    let holds = world.plan().holds;
+    assert_eq!(holds.len(), 1);
+    assert_eq!(holds[0].reason, HoldReason::Paused);
+    assert_eq!(
+        (&holds[0].revocations, &holds[0].authorizations),
+        (&set(&[port(80)]), &set(&[port(81)]))
+    );
+    assert_eq!(
+        (&*holds[0].pauses[0].by, &*holds[0].pauses[0].reason),
+        ("mia", "maintenance")
+    );
+    assert_eq!(world.ledger[&port(443)].bindings, Some(BTreeSet::from([held])));
+
+    // What both need is made for the one that is not paused, and stays when that one lets go: the other has it, too.
+    world.open(cluster, 2, &[port(81)]);
+    let made = authorizations(&world);
+    assert_eq!(made[0].bindings.len(), 1);
+    assert!(!made[0].bindings.contains(&held));
+    world.settle();
+    world.open(cluster, 2, &[]);
+    world.settle();
+    assert_eq!(world.in_aws(), set(&[port(80), port(81), port(443)]));
+    // It is deleted: so far nothing of it goes.
+    world.open(cluster, 1, &[]);
+    world.settle();
+    assert_eq!(world.in_aws(), set(&[port(80), port(81), port(443)]));
+    world.pauses.clear();
+    world.settle();
+    assert_eq!(world.in_aws(), set(&[]));
+
+    for scope in [
+        Scope::Installation,
+        Scope::Shard(arn().shard().clone()),
+        Scope::Cluster(cluster),
+    ] {
+        let mut world = before.clone();
+        world.pauses = vec![paused(scope.clone())];
+        world.open(cluster, 1, &[port(443), port(81)]);
+        world.open(cluster, 2, &[port(9001)]);
+        world.settle();
+        assert_eq!(world.in_aws(), before.in_aws(), "{scope:?}");
+        assert_eq!(world.plan().holds[0].reason, HoldReason::Paused, "{scope:?}");
+    }
+}
+
+#[test]
+fn a_rule_of_which_nobody_wrote_down_whom_it_served_stays_while_anybody_of_the_group_is_paused() {
+    let (mut world, cluster) = full();
+    let other = world.open(cluster, 2, &[port(443)]);
+    world.open(cluster, 1, &[port(80)]);
+    world.settle();
+    world.ledger.get_mut(&port(80)).unwrap().bindings = None;
+    world.open(cluster, 1, &[]);
+    world.pauses = vec![paused(Scope::Binding(other))];
+    world.settle();
+    assert_eq!(world.in_aws(), set(&[port(80), port(443)]));
+    world.pauses.clear();
+    world.settle();
+    assert_eq!(world.in_aws(), set(&[port(443)]));
+}
+
+#[test]
+fn a_binding_that_somebody_else_has_now_keeps_its_rules_which_are_ours_no_more_when_it_is_deleted() {
+    let (mut world, cluster) = full();
+    let taken = world.open(cluster, 1, &[port(80), port(443)]);
+    world.open(cluster, 2, &[port(443), port(9000)]);
+    world.settle();
+    let standing =
+        |world: &mut RuleWorld, standing| world.openings.get_mut(&taken).unwrap().standing = standing;
+    standing(&mut world, ownership::Standing::ManagedByLBC);
+    // Nothing is made anew for it.
+    world.aws.retain(|_, rule| rule.permission != port(80));
+    world.wait(60);
+    world.observe(SignedDuration::ZERO);
+    world.settle();
+    assert_eq!(world.in_aws(), set(&[port(443), port(9000)]));
+    assert_eq!(world.plan().holds[0].reason, HoldReason::ManagedByLBC);
+
+    world.openings.get_mut(&taken).unwrap().relinquished = true;
+    world.settle();
+    assert!(!world.openings.contains_key(&taken));
+    assert_eq!(
+        world.ledger.keys().collect::<Vec<_>>(),
+        [&port(9000)],
+        "443 is borrowed from now on"
+    );
+    world.open(cluster, 2, &[]);
+    world.settle();
+    assert_eq!(world.in_aws(), set(&[port(443)]));
+}
+
 #[test]
 fn a_restored_database_and_a_writer_behind_its_fence_revoke_nothing() {
     let (mut world, cluster) = full();
@@ -426,7 +547,7 @@ fn interfaces(world: &World, groups: &[(u8, bool)]) -> Interfaces {
         groups,
     };
     Interfaces {
-        found: places(&world.input())
+        found: places(&world.input(), arn().shard())
             .into_iter()
             .map(|place| (place, Some(interface.clone())))
             .collect(),
@@ -455,7 +576,7 @@ fn store(world: &mut World, id: BindingId, openings: &Openings, open: bool) {
 }
 
 fn computed(world: &World, id: BindingId, interfaces: &Interfaces) -> planner::network::Computed {
-    compute(&world.input(), interfaces)[&id].clone()
+    compute(&world.input(), arn().shard(), interfaces)[&id].clone()
 }
 
 #[test]
@@ -552,6 +673,59 @@ fn what_is_not_known_closes_nothing() {
     assert_eq!(computed(&wrong, id, &Interfaces::default()).openings, None);
     world.binding(id).binding.lifecycle = Lifecycle::Deleted { at: world.now };
     assert_eq!(computed(&world, id, &Interfaces::default()).openings, None);
+}
+
+#[test]
+fn an_address_of_a_prefix_is_looked_for_on_its_node_s_instance_and_a_node_that_was_not_stated_is_waited_for()
+{
+    let (mut world, id) = bound(&[1, 2]);
+    let facts = &mut world.binding(id).facts;
+    let Stated::Known(slices) = &mut facts.slices else {
+        panic!("{facts:?}");
+    };
+    // One pod is on an instance, the other on a node that is none.
+    for (endpoint, node) in slices[0].endpoints.iter_mut().zip(["worker", "fargate"]) {
+        endpoint.node = Some(node.to_owned());
+    }
+    let state = |world: &mut World, hosts| {
+        let nodes = model::node::NodeFacts {
+            hosts,
+            ..model::node::NodeFacts::default()
+        };
+        world.binding(id).nodes = std::sync::Arc::new(nodes);
+    };
+    let hosts = |hosts: &[(&str, Option<&str>)]| {
+        let hosts = hosts
+            .iter()
+            .map(|(node, host)| ((*node).to_owned(), host.map(str::to_owned)));
+        Stated::Known(hosts.collect())
+    };
+    let worker = ("worker", Some("i-0123456789abcdef0"));
+    state(&mut world, hosts(&[worker, ("fargate", None)]));
+    let asked: Vec<_> = places(&world.input(), arn().shard())
+        .into_iter()
+        .map(|place| place.host)
+        .collect();
+    assert_eq!(asked, [Some("i-0123456789abcdef0".to_owned()), None]);
+    let mut seen = interfaces(&world, &[(1, false)]);
+    assert!(computed(&world, id, &seen).openings.is_some());
+
+    // That no interface has an address says something only once it is known where to look.
+    for unstated in [Stated::Unknown, hosts(&[worker])] {
+        state(&mut world, unstated);
+        for place in places(&world.input(), arn().shard()) {
+            let there = place.host.is_some() || place.target != TargetId::Ip(address(2));
+            let interface = seen.found.values().next().unwrap().clone();
+            seen.found.insert(place, interface.filter(|_| there));
+        }
+        let told = computed(&world, id, &seen);
+        assert_eq!(told.problem.unwrap().reason, Reason::AwaitingCluster);
+    }
+    state(&mut world, hosts(&[worker, ("fargate", None)]));
+    assert_eq!(
+        computed(&world, id, &seen).problem.unwrap().reason,
+        Reason::InterfaceNotFound
+    );
 }
 
 #[test]
@@ -805,7 +979,10 @@ fn pass(world: &mut RuleWorld, fate: Fate) -> Result<usize, TestCaseError> {
     let changes = plan.steps.iter().map(|step| match step {
         RuleStep::Authorize { rules } => rules.len(),
         RuleStep::Revoke { rules } => rules.len(),
-        RuleStep::Forget { .. } | RuleStep::Confirm { .. } | RuleStep::Share { .. } => 0,
+        RuleStep::Forget { .. }
+        | RuleStep::Confirm { .. }
+        | RuleStep::Share { .. }
+        | RuleStep::Relinquish { .. } => 0,
     });
     Ok(changes.sum())
 }

@@ -14,7 +14,9 @@ use model::{
         BoundOpening, LedgerRule, ObservedRule, Permission, PortRange, RuleState, SecurityGroupRuleId,
         SecurityGroupSnapshot,
     },
-    rule_plan::{RulePlan, RuleStep, WhyRevoke},
+    ownership::Standing,
+    pause::{Pause, Scope},
+    rule_plan::{Authorization, RulePlan, RuleStep, WhyRevoke},
 };
 use planner::network::{RuleInput, plan};
 use uuid::Uuid;
@@ -56,6 +58,7 @@ pub(crate) struct RuleWorld {
     pub limit: usize,
     pub restored: bool,
     pub fenced_until: Option<Timestamp>,
+    pub pauses: Vec<(Scope, Pause)>,
     pub clusters: BTreeMap<ClusterId, Cluster>,
     pub openings: BTreeMap<BindingId, BoundOpening>,
     pub ledger: BTreeMap<Permission, LedgerRule>,
@@ -78,6 +81,7 @@ impl RuleWorld {
             limit: 60,
             restored: false,
             fenced_until: None,
+            pauses: Vec::new(),
             clusters: BTreeMap::new(),
             openings: BTreeMap::new(),
             ledger: BTreeMap::new(),
@@ -131,6 +135,8 @@ impl RuleWorld {
             binding: id,
             object: ObjectName::new("shop", format!("web-{number}")),
             cluster,
+            standing: Standing::Served,
+            relinquished: false,
             permissions: permissions.iter().cloned().collect(),
         };
         self.openings.insert(id, opening);
@@ -200,6 +206,7 @@ impl RuleWorld {
             restored: self.restored,
             installation: INSTALLATION,
             openings: self.openings.values().cloned().collect(),
+            pauses: self.pauses.clone(),
             clusters: self.clusters.clone(),
             ledger: self.ledger.values().cloned().collect(),
         };
@@ -238,13 +245,21 @@ impl RuleWorld {
                     for rule in rules {
                         let row = self.ledger.get_mut(&rule.permission).unwrap();
                         row.clusters.clone_from(&rule.clusters);
+                        row.bindings = Some(rule.bindings.clone());
                     }
+                    true
+                }
+                RuleStep::Relinquish { rules, bindings } => {
+                    for rule in rules {
+                        self.ledger.remove(rule);
+                    }
+                    self.openings.retain(|binding, _| !bindings.contains(binding));
                     true
                 }
                 RuleStep::Authorize { rules } => {
                     let mut all = true;
                     for rule in rules {
-                        all &= self.authorize(&rule.permission, &rule.clusters, fate);
+                        all &= self.authorize(rule, fate);
                     }
                     all
                 }
@@ -264,7 +279,8 @@ impl RuleWorld {
         true
     }
 
-    fn authorize(&mut self, permission: &Permission, clusters: &BTreeSet<ClusterId>, fate: Fate) -> bool {
+    fn authorize(&mut self, rule: &Authorization, fate: Fate) -> bool {
+        let permission = &rule.permission;
         let before = self.ledger.get(permission).cloned();
         let lost_before = before
             .as_ref()
@@ -274,7 +290,8 @@ impl RuleWorld {
             permission: permission.clone(),
             rule: before.as_ref().and_then(|row| row.rule.clone()),
             state: RuleState::Authorizing,
-            clusters: clusters.clone(),
+            clusters: rule.clusters.clone(),
+            bindings: Some(rule.bindings.clone()),
             changed_at: self.now,
             ambiguous_at: lost_before.or(before.as_ref().and_then(|row| row.ambiguous_at)),
         };

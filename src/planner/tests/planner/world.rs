@@ -148,7 +148,6 @@ pub(crate) struct World {
     pub drifts: Vec<Timestamp>,
     pub failure: Option<Problem>,
     pub frozen: bool,
-    pub unopened: BTreeMap<BindingId, Problem>,
     /// What AWS has: registered, or draining.
     pub aws: BTreeMap<TargetKey, HealthState>,
     /// What AWS had, for answers that are stale.
@@ -203,7 +202,6 @@ impl World {
             drifts: Vec::new(),
             failure: None,
             frozen: false,
-            unopened: BTreeMap::new(),
             aws: BTreeMap::new(),
             past: Vec::new(),
             registered_calls: Vec::new(),
@@ -312,6 +310,7 @@ impl World {
                 facts,
                 nodes: Arc::new(NodeFacts::default()),
                 openings: BTreeMap::new(),
+                unopened: None,
             },
         );
         id
@@ -422,7 +421,6 @@ impl World {
             drifts: self.drifts.clone(),
             failure: self.failure.clone(),
             frozen: self.frozen,
-            unopened: self.unopened.clone(),
         }
     }
 

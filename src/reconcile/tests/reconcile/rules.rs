@@ -9,9 +9,12 @@ use model::{
     binding::{IngressRule, OpenPort, Peer, PortRef},
     fact::Protocol,
     network::RuleState,
+    pause::Scope,
+    plan::HoldReason,
     rule_plan::RuleStep,
 };
 use sandbox::{Progress, Wait, fixture, postgres::Postgres, wait_until};
+use store::BindingFilter;
 
 use crate::world::{Pace, World};
 
@@ -57,7 +60,10 @@ fn call(step: &RuleStep) -> Option<&'static str> {
     match step {
         RuleStep::Authorize { .. } => Some("AuthorizeSecurityGroupIngress"),
         RuleStep::Revoke { .. } => Some("RevokeSecurityGroupIngress"),
-        RuleStep::Forget { .. } | RuleStep::Confirm { .. } | RuleStep::Share { .. } => None,
+        RuleStep::Forget { .. }
+        | RuleStep::Confirm { .. }
+        | RuleStep::Share { .. }
+        | RuleStep::Relinquish { .. } => None,
     }
 }
 
@@ -211,6 +217,81 @@ async fn ports_are_open_before_targets_come_and_one_more_target_costs_no_call() 
         .iter()
         .filter(|action| action.contains("Network") || action.contains("SecurityGroup"));
     anyhow::ensure!(of_ec2.count() == 0, "{since:?}");
+    world.stop().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pause_holds_rules_until_it_ends_and_each_write_can_be_found_in_aws_s_own_records() -> Result<()> {
+    let postgres = Postgres::start(sandbox::postgres::Options::default()).await?;
+    // Far apart: what is seen here was woken.
+    let slow = Pace {
+        sweep: Duration::from_mins(5),
+        observe_every: Duration::from_mins(5),
+        ..pace()
+    };
+    let mut world = World::prepare_open(&postgres, slow, networking()).await?;
+    let foreign = by_hand(&world)?;
+    let bindings = world.store.bindings(&BindingFilter::default(), None, 10).await?;
+    let binding = Scope::Binding(bindings[0].binding.id);
+    world.store.pause("mia", &binding, "it", "maintenance").await?;
+    world.launch().await?;
+    world.state(&[1], &[], &[]).await?;
+    let group = fixture::NODE_SECURITY_GROUP.parse()?;
+    wait_until(LIMIT, "the hold", &Progress::silent(), async || {
+        let states = world
+            .store
+            .security_group_states(None, 10)
+            .await
+            .map_err(Wait::not_yet)?;
+        let outlook = states
+            .iter()
+            .find(|state| state.id == group)
+            .and_then(|state| state.outlook.as_ref());
+        let held = outlook.into_iter().flat_map(|plan| &plan.holds);
+        let paused = held.filter(|hold| hold.reason == HoldReason::Paused && hold.pauses[0].by == "mia");
+        match paused.map(|hold| hold.authorizations.len()).sum() {
+            2_usize => Ok(()),
+            _ => Err(Wait::not_yet(format!("{states:?}"))),
+        }
+    })
+    .await?;
+    anyhow::ensure!(rules(&world)?.as_slice() == std::slice::from_ref(&foreign));
+
+    world.store.resume("mia", &binding, "it").await?;
+    settles(&world, &foreign, &[80, 81]).await?;
+    wait_until(
+        LIMIT,
+        "the ids of all requests",
+        &Progress::silent(),
+        async || {
+            let plans = world
+                .store
+                .rule_plans(&group, None, 50)
+                .await
+                .map_err(Wait::not_yet)?;
+            let told: BTreeSet<_> = plans
+                .iter()
+                .filter_map(|plan| plan.outcome.as_ref()?.as_array())
+                .flatten()
+                .flat_map(|entry| entry["requests"].as_array().into_iter().flatten())
+                .filter_map(|request| request["requestId"].as_str().map(str::to_owned))
+                .collect();
+            let journal = world.aws.handle().journal(&JournalFilter::default());
+            let written: BTreeSet<_> = journal
+                .entries
+                .iter()
+                .filter(|entry| entry.action == "AuthorizeSecurityGroupIngress")
+                .map(|entry| entry.request_id.clone())
+                .collect();
+            if told == written && !told.is_empty() {
+                Ok(())
+            } else {
+                Err(Wait::not_yet(format!("{told:?} of {written:?}")))
+            }
+        },
+    )
+    .await?;
     world.stop().await;
     Ok(())
 }

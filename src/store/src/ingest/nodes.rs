@@ -1,7 +1,7 @@
 //! The nodes of a cluster, and which of them have come to their end.
 //!
-//! A change wakes the groups that it concerns: those of type `instance`, and the others when a node begins or ceases to
-//! be one that nobody hears of.
+//! A change wakes the groups that it concerns: those of type `instance`; those that look for interfaces on a node when
+//! its instance becomes known; and all when a node begins or ceases to be one that nobody hears of.
 
 use model::{
     ClusterId,
@@ -30,6 +30,8 @@ pub(super) struct Written {
     pub(super) rows: u64,
     /// Whether instance groups may have other targets.
     instances: bool,
+    /// Whether the instance of a node became known.
+    hosts: bool,
     /// Whether a node became or ceased to be one that nobody hears of.
     unknown: bool,
 }
@@ -38,6 +40,7 @@ impl Written {
     fn add(&mut self, other: &Self) {
         self.rows += other.rows;
         self.instances |= other.instances;
+        self.hosts |= other.hosts;
         self.unknown |= other.unknown;
     }
 }
@@ -122,12 +125,15 @@ async fn standing(connection: &mut PgConnection, cluster: ClusterId) -> Result<S
 
 async fn wake(connection: &mut PgConnection, cluster: ClusterId, written: &Written) -> Result<()> {
     if written.unknown {
-        wake::groups_of_cluster(connection, cluster).await
-    } else if written.instances {
-        wake::instance_groups(connection, cluster).await
-    } else {
-        Ok(())
+        return wake::groups_of_cluster(connection, cluster).await;
     }
+    if written.instances {
+        wake::instance_groups(connection, cluster).await?;
+    }
+    if written.hosts {
+        wake::groups_with_hosts(connection, cluster).await?;
+    }
+    Ok(())
 }
 
 /// Makes the stored nodes those that are stated.
@@ -145,6 +151,7 @@ async fn reset(connection: &mut PgConnection, cluster: ClusterId, nodes: &[Node]
     .rows_affected();
     written.rows += first;
     written.instances |= first > 0;
+    written.hosts |= first > 0;
     Ok(written)
 }
 
@@ -197,6 +204,7 @@ async fn depart(connection: &mut PgConnection, cluster: ClusterId, leaving: Leav
     Ok(Written {
         rows: gone.rows.unsigned_abs(),
         instances: gone.rows > 0,
+        hosts: false,
         unknown: gone.unknown,
     })
 }
@@ -251,6 +259,8 @@ async fn upsert(connection: &mut PgConnection, cluster: ClusterId, nodes: &[Node
         select count(*) as "rows!",
             coalesce(bool_or(before.body is null or before.body - 'version' <> written.body - 'version'), false)
                 as "instances!",
+            coalesce(bool_or(before.body is null or before.instance_id is distinct from written.instance_id), false)
+                as "hosts!",
             coalesce(bool_or((written.ready = 'unknown') <> (coalesce(before.ready, '') = 'unknown')), false)
                 as "unknown!"
         from written left join before on before.name = written.name
@@ -263,6 +273,7 @@ async fn upsert(connection: &mut PgConnection, cluster: ClusterId, nodes: &[Node
     Ok(Written {
         rows: written.rows.unsigned_abs(),
         instances: written.instances,
+        hosts: written.hosts,
         unknown: written.unknown,
     })
 }
@@ -284,6 +295,7 @@ async fn prove(connection: &mut PgConnection, cluster: ClusterId, nodes: &[NodeR
     Ok(Written {
         rows: proven,
         instances: proven > 0,
+        hosts: false,
         unknown: false,
     })
 }

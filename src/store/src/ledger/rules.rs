@@ -9,13 +9,13 @@
 //! | `…ing` | acknowledged | `authorized` with the id, or `revoked` |
 //! | `…ing` | surely not applied | the state before; no row, if there was none |
 //! | `…ing` | ambiguous | the same, with the time |
-//! | any | `Forget` | – |
+//! | any | `Forget`, `Relinquish` | – |
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use model::{
-    ClusterId, PlanId, SecurityGroupId,
+    BindingId, ClusterId, PlanId, SecurityGroupId,
     condition::Problem,
     network::{LedgerRule, Permission, RuleState, SecurityGroupRuleId},
     rule_plan::{Authorization, Confirmation, Revocation, RulePlan, RuleStep, Sharing},
@@ -35,6 +35,7 @@ use crate::{
     lease::{self, Fence},
     pause,
     row::{Row, to_json},
+    wake,
 };
 
 /// A row of `ledger_rules` as `to_jsonb` writes it.
@@ -45,6 +46,7 @@ pub(crate) struct RuleRow {
     rule_id: Option<String>,
     state: String,
     clusters: BTreeSet<Uuid>,
+    bindings: Option<BTreeSet<Uuid>>,
     changed_at: Timestamp,
     ambiguous_at: Option<Timestamp>,
 }
@@ -61,6 +63,9 @@ impl TryFrom<RuleRow> for LedgerRule {
             permission: row.permission,
             state,
             clusters: row.clusters.into_iter().map(ClusterId).collect(),
+            bindings: row
+                .bindings
+                .map(|bindings| bindings.into_iter().map(BindingId).collect()),
             changed_at: row.changed_at,
             ambiguous_at: row.ambiguous_at,
         })
@@ -73,6 +78,8 @@ pub struct SettledRule {
     pub permission: Permission,
     pub rule: Option<SecurityGroupRuleId>,
     pub outcome: Outcome,
+    /// AWS's name of the request, for its support and for CloudTrail; `None`: AWS did not answer.
+    pub request_id: Option<String>,
 }
 
 impl Store {
@@ -115,6 +122,13 @@ impl Store {
                     RuleStep::Confirm { rules: seen } => (seen.len(), rules.confirm(tx, seen).await?),
                     RuleStep::Share { rules: shared } => (shared.len(), rules.share(tx, shared).await?),
                     RuleStep::Forget { rules: gone } => (gone.len(), rules.forget(tx, gone).await?),
+                    RuleStep::Relinquish {
+                        rules: given,
+                        bindings,
+                    } => {
+                        rules.give_up(tx, bindings).await?;
+                        (given.len(), rules.forget(tx, given).await?)
+                    }
                 };
                 if wanted as u64 != written {
                     return Err(Error::PlanStale {
@@ -127,8 +141,8 @@ impl Store {
         .await
     }
 
-    /// Records what became of intents of a plan, and writes it into the journal with the `problem` that AWS stated.
-    /// Rules that another plan has taken up since are passed over.
+    /// Records what became of intents of a plan, and writes it into the journal with AWS's request ids and the `problem`
+    /// that AWS stated. Rules that another plan has taken up since are passed over.
     pub async fn settle_rules(
         &self,
         fence: &Fence,
@@ -153,10 +167,23 @@ impl Store {
                 .map(|settled| settled.permission.to_string())
                 .collect::<Vec<_>>()
         };
+        // One request may have made or ended many rules.
+        let mut requests: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for settled in outcomes {
+            if let Some(request) = &settled.request_id {
+                let rules = requests.entry((request, settled.outcome.label())).or_default();
+                rules.push(settled.permission.to_string());
+            }
+        }
+        let requests: Vec<_> = requests
+            .into_iter()
+            .map(|((id, outcome), rules)| json!({ "requestId": id, "outcome": outcome, "rules": rules }))
+            .collect();
         let entry = json!({
             "acknowledged": of(Outcome::Acknowledged),
             "failed": of(Outcome::Failed),
             "ambiguous": of(Outcome::Ambiguous),
+            "requests": requests,
             "problem": problem,
         });
         transaction!(self, Op::Settle, |tx| {
@@ -217,13 +244,15 @@ impl Rules<'_> {
     async fn authorize(&self, connection: &mut PgConnection, rules: &[Authorization]) -> Result<u64> {
         let rows: Value = rules
             .iter()
-            .map(|rule| json!({ "permission": rule.permission, "clusters": rule.clusters }))
+            .map(|rule| {
+                json!({ "permission": rule.permission, "clusters": rule.clusters, "bindings": rule.bindings })
+            })
             .collect();
         let written = sqlx::query!(
             r#"
-            insert into ledger_rules as old (security_group_id, permission, shard, state, clusters, plan_id)
-            select $1, permission, $2, 'authorizing', clusters, $3
-            from jsonb_to_recordset($4) as new (permission jsonb, clusters uuid[])
+            insert into ledger_rules as old (security_group_id, permission, shard, state, clusters, bindings, plan_id)
+            select $1, permission, $2, 'authorizing', clusters, bindings, $3
+            from jsonb_to_recordset($4) as new (permission jsonb, clusters uuid[], bindings uuid[])
             on conflict (security_group_id, permission) do update
             set state = 'authorizing',
                 former_state = case old.state when 'authorizing' then old.former_state else old.state end,
@@ -232,7 +261,7 @@ impl Rules<'_> {
                     when old.state like '%ing' and old.changed_at > coalesce(old.ambiguous_at, '-infinity') then now()
                     else old.ambiguous_at
                 end,
-                clusters = excluded.clusters, plan_id = excluded.plan_id, changed_at = now()
+                clusters = excluded.clusters, bindings = excluded.bindings, plan_id = excluded.plan_id, changed_at = now()
             "#,
             self.group,
             self.fence.shard.to_string(),
@@ -295,12 +324,14 @@ impl Rules<'_> {
     async fn share(&self, connection: &mut PgConnection, rules: &[Sharing]) -> Result<u64> {
         let rows: Value = rules
             .iter()
-            .map(|rule| json!({ "permission": rule.permission, "clusters": rule.clusters }))
+            .map(|rule| {
+                json!({ "permission": rule.permission, "clusters": rule.clusters, "bindings": rule.bindings })
+            })
             .collect();
         let written = sqlx::query!(
             r#"
-            update ledger_rules l set clusters = new.clusters, plan_id = $2
-            from jsonb_to_recordset($3) as new (permission jsonb, clusters uuid[])
+            update ledger_rules l set clusters = new.clusters, bindings = new.bindings, plan_id = $2
+            from jsonb_to_recordset($3) as new (permission jsonb, clusters uuid[], bindings uuid[])
             where l.security_group_id = $1 and l.permission = new.permission
             "#,
             self.group,
@@ -310,6 +341,25 @@ impl Rules<'_> {
         .execute(connection)
         .await?;
         Ok(written.rows_affected())
+    }
+
+    /// The openings of bindings that keep what they have and are no longer ours to follow. Their rows can go then.
+    async fn give_up(&self, connection: &mut PgConnection, bindings: &BTreeSet<BindingId>) -> Result<()> {
+        let ids: Vec<_> = bindings.iter().map(|binding| binding.0).collect();
+        let arns = sqlx::query_scalar!(
+            r#"
+            with given as (
+                delete from openings where security_group_id = $1 and binding_id = any($2) returning binding_id
+            )
+            select distinct b.target_group_arn as "arn!" from given join bindings b on b.id = given.binding_id
+            where b.target_group_arn is not null
+            "#,
+            self.group,
+            &ids,
+        )
+        .fetch_all(&mut *connection)
+        .await?;
+        wake::groups(connection, arns).await
     }
 
     async fn forget(&self, connection: &mut PgConnection, rules: &[Permission]) -> Result<u64> {

@@ -1,8 +1,11 @@
 //! Nodes: stated whole or not at all, forgotten with the last binding, and heard of by those whom they concern.
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
 use model::{
-    fact::{ObjectVersion, Stated},
+    binding::{IngressRule, OpenPort, Peer},
+    fact::{ObjectVersion, Protocol, Stated},
     group::BoundService,
     node::{Node, NodeReady, NodeRef, Taint},
     plan::RelistRequest,
@@ -11,7 +14,7 @@ use model::{
 };
 use store::{Ingested, Wake};
 
-use crate::support::{Fixture, arn, heard, judged, object, rows, service, source, spec, uid};
+use crate::support::{Fixture, arn, heard, judged, object, rows, service, slice, source, spec, uid};
 
 /// Bindings to an ip group `web` and an instance group `ports`.
 async fn bound() -> Result<Fixture> {
@@ -58,6 +61,18 @@ impl Fixture {
 
     async fn bound_to(&self, group: &str) -> Result<BoundService> {
         Ok(self.snapshot(&arn(group)).await?.bindings.remove(0))
+    }
+
+    async fn hosts(&self, group: &str) -> Result<Stated<BTreeMap<String, Option<String>>>> {
+        Ok(self.bound_to(group).await?.nodes.hosts.clone())
+    }
+
+    /// Whether the group hears of these nodes.
+    async fn wakes(&mut self, group: &str, nodes: Change<Node, NodeRef>) -> Result<bool> {
+        let mut listener = self.store.listen().await?;
+        self.nodes(nodes).await?;
+        let wakes = heard(&mut listener, &mut self.sql).await?;
+        Ok(wakes.contains(&Wake::Group(arn(group))))
     }
 
     /// The names of the nodes that the instance group is shown; `None`: it does not know.
@@ -152,6 +167,73 @@ async fn an_ip_group_is_shown_the_names_of_unknown_nodes_and_nothing_else() -> R
     let nodes = fixture.bound_to("web").await?.nodes;
     assert_eq!(nodes.nodes, Stated::Unknown);
     assert_eq!(nodes.unknown, ["b".to_owned()].into());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_group_that_opens_ports_before_addresses_is_shown_the_instances_of_their_nodes_and_hears_of_them()
+-> Result<()> {
+    let mut fixture = bound().await?;
+    let mut opens = spec("opens", "opens");
+    opens.networking = vec![IngressRule {
+        from: vec![Peer::Cidr("10.0.0.0/8".parse()?)],
+        ports: vec![OpenPort {
+            protocol: Protocol::Tcp,
+            port: None,
+        }],
+    }];
+    fixture.upsert([judged("opens", 1, Ok(opens))]).await?;
+    fixture
+        .store
+        .ingest_service(fixture.stream, &object("opens"), Some(&service("opens", 1)))
+        .await?;
+    let mut slice = slice("opens-1", "opens", 1, &["10.0.0.1", "10.0.0.2", "10.0.0.3"]);
+    for (endpoint, node) in slice.endpoints.iter_mut().zip(["a", "fargate", "c"]) {
+        endpoint.node = Some(node.to_owned());
+    }
+    fixture
+        .store
+        .ingest_slices(fixture.stream, &object("opens"), &Change::Reset(vec![slice]))
+        .await?;
+    assert_eq!(fixture.hosts("opens").await?, Stated::Unknown);
+
+    let fargate = Node {
+        provider_id: Some("aws:///eu-central-1a/fargate-ip-10-0-0-2".to_owned()),
+        ..node("fargate", 1, NodeReady::True)
+    };
+    let stated = vec![
+        node("a", 1, NodeReady::True),
+        node("b", 1, NodeReady::True),
+        fargate,
+    ];
+    let patch = |node| Change::Patch {
+        upserted: vec![node],
+        deleted: Vec::new(),
+    };
+    assert!(fixture.wakes("opens", Change::Reset(stated)).await?);
+    let known = [
+        ("a".to_owned(), Some(instance("a"))),
+        ("fargate".to_owned(), None),
+    ];
+    assert_eq!(fixture.hosts("opens").await?, Stated::Known(known.clone().into()));
+    assert_eq!(fixture.hosts("web").await?, Stated::Unknown, "it opens nothing");
+    assert_eq!(fixture.hosts("ports").await?, Stated::Unknown, "it has all nodes");
+
+    assert!(
+        !fixture
+            .wakes("opens", patch(node("a", 2, NodeReady::False)))
+            .await?
+    );
+    assert!(
+        fixture
+            .wakes("opens", patch(node("c", 1, NodeReady::True)))
+            .await?
+    );
+    let joined = [("c".to_owned(), Some(instance("c")))];
+    assert_eq!(
+        fixture.hosts("opens").await?,
+        Stated::Known(known.into_iter().chain(joined).collect())
+    );
     Ok(())
 }
 

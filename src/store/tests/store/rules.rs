@@ -14,6 +14,7 @@ use model::{
         Authorization, Confirmation, Revocation, RulePlan, RuleStep, Sharing, WhyAuthorize, WhyRevoke,
     },
 };
+use serde_json::json;
 use store::{Error, Fence, Outcome, SettledRule, Wake};
 
 use crate::support::{Fixture, arn, cluster_spec, heard, plan_id, source};
@@ -60,10 +61,15 @@ impl Writer {
     }
 
     async fn open(&self, ports: &[u16]) -> Result<bool> {
-        let shard = cluster_spec().shard();
         let store = &self.fixture.store;
         Ok(store
-            .write_openings(&self.fence, &arn("web"), self.binding, &shard, &openings(ports))
+            .write_openings(
+                &self.fence,
+                &arn("web"),
+                self.binding,
+                Some(&openings(ports)),
+                None,
+            )
             .await?)
     }
 
@@ -90,6 +96,7 @@ impl Writer {
         let rules = vec![Authorization {
             permission: port(80),
             clusters: BTreeSet::from([self.fixture.cluster]),
+            bindings: BTreeSet::from([self.binding]),
             description: String::new(),
             why: WhyAuthorize::Wanted,
         }];
@@ -112,6 +119,7 @@ impl Writer {
             permission: port(80),
             rule: rule.map(id),
             outcome,
+            request_id: Some(format!("request-{plan}")),
         };
         let store = &self.fixture.store;
         Ok(store
@@ -229,6 +237,7 @@ async fn a_rule_goes_through_its_life_and_keeps_its_id() -> Result<()> {
             rules: vec![Sharing {
                 permission: port(80),
                 clusters: BTreeSet::new(),
+                bindings: BTreeSet::new(),
             }],
         })
         .await?;
@@ -285,9 +294,119 @@ async fn a_pause_of_any_scope_that_a_rule_is_of_refuses_its_intent() -> Result<(
         let rules = vec![Sharing {
             permission: port(80),
             clusters,
+            bindings: BTreeSet::from([writer.binding]),
         }];
         writer.intend(RuleStep::Share { rules }).await?;
         store.resume("mia", &scope, "it").await?;
     }
+    // A pause of another binding in the group is no affair of this rule, unless nobody wrote down whom it serves.
+    let mut fixture = writer.fixture;
+    fixture.upsert([source("other")]).await?;
+    let other = fixture.binding(&arn("other")).await?.id;
+    let store = fixture.store.clone();
+    let openings = openings(&[443]);
+    store
+        .write_openings(&writer.fence, &arn("other"), other, Some(&openings), None)
+        .await?;
+    let scope = Scope::Binding(other);
+    store.pause("mia", &scope, "it", "a test").await?;
+    let snapshot = store.security_group(&cluster_spec().shard(), &group()).await?;
+    assert_eq!(snapshot.pauses[0].0, scope);
+    sqlx::query("update ledger_rules set bindings = null")
+        .execute(&mut fixture.sql)
+        .await?;
+    let writer = Writer { fixture, ..writer };
+    let refused = writer.revoke(1, Outcome::Acknowledged).await.unwrap_err();
+    assert!(matches!(refused.downcast::<Error>()?, Error::Paused));
+    let rules = vec![Sharing {
+        permission: port(80),
+        clusters: BTreeSet::from([writer.fixture.cluster]),
+        bindings: BTreeSet::from([writer.binding]),
+    }];
+    writer.intend(RuleStep::Share { rules }).await?;
     writer.revoke(1, Outcome::Acknowledged).await
+}
+
+#[tokio::test]
+async fn a_pause_and_its_end_wake_the_security_groups_of_whom_they_concern() -> Result<()> {
+    let mut writer = Writer::new().await?;
+    writer.open(&[80]).await?;
+    writer.authorize(Some(1), Outcome::Acknowledged).await?;
+    let store = writer.fixture.store.clone();
+    let woken = Wake::SecurityGroup(cluster_spec().shard(), group());
+    let mut listener = store.listen().await?;
+    for opened in [true, false] {
+        for scope in [
+            Scope::Cluster(writer.fixture.cluster),
+            Scope::Binding(writer.binding),
+        ] {
+            store.pause("mia", &scope, "it", "a test").await?;
+            let wakes = heard(&mut listener, &mut writer.fixture.sql).await?;
+            assert!(wakes.contains(&woken), "{scope:?} {opened}: {wakes:?}");
+            store.resume("mia", &scope, "it").await?;
+            let wakes = heard(&mut listener, &mut writer.fixture.sql).await?;
+            assert!(wakes.contains(&woken), "{scope:?} {opened}: {wakes:?}");
+        }
+        // A rule that served it last is enough.
+        writer.open(&[]).await?;
+        heard(&mut listener, &mut writer.fixture.sql).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn each_write_of_rules_can_be_found_in_aws_s_own_records() -> Result<()> {
+    let writer = Writer::new().await?;
+    writer.authorize(None, Outcome::Failed).await?;
+    writer.authorize(Some(1), Outcome::Acknowledged).await?;
+    let plans = writer.fixture.store.rule_plans(&group(), None, 10).await?;
+    let requests: Vec<_> = plans
+        .iter()
+        .map(|plan| plan.outcome.as_ref().unwrap()[0]["requests"].clone())
+        .collect();
+    let request = |plan: usize, outcome: &str| json!([{ "requestId": format!("request-{}", plans[plan].id), "outcome": outcome, "rules": ["TCP 80 from 10.0.0.0/8"] }]);
+    assert_eq!(requests, [request(0, "acknowledged"), request(1, "failed")]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_binding_that_keeps_what_it_had_goes_only_when_its_rules_are_nobody_s() -> Result<()> {
+    let mut writer = Writer::new().await?;
+    writer.open(&[80]).await?;
+    writer.authorize(Some(1), Outcome::Acknowledged).await?;
+    let store = writer.fixture.store.clone();
+    let shard = cluster_spec().shard();
+    let relinquished = async || {
+        let snapshot = store.security_group(&shard, &group()).await?;
+        anyhow::Ok(
+            snapshot
+                .openings
+                .iter()
+                .map(|opening| opening.relinquished)
+                .collect::<Vec<_>>(),
+        )
+    };
+    assert_eq!(relinquished().await?, [false]);
+    sqlx::query("update bindings set standing = 'managedByLbc'")
+        .execute(&mut writer.fixture.sql)
+        .await?;
+    assert_eq!(relinquished().await?, [false], "it is still there");
+    writer.fixture.delete([source("web")]).await?;
+    assert_eq!(relinquished().await?, [true]);
+
+    let mut listener = store.listen().await?;
+    assert_eq!(store.finish_bindings(&writer.fence, &arn("web")).await?, 0);
+    let wakes = heard(&mut listener, &mut writer.fixture.sql).await?;
+    assert_eq!(wakes, [Wake::SecurityGroup(shard.clone(), group())]);
+    writer
+        .intend(RuleStep::Relinquish {
+            rules: vec![port(80)],
+            bindings: BTreeSet::from([writer.binding]),
+        })
+        .await?;
+    let wakes = heard(&mut listener, &mut writer.fixture.sql).await?;
+    assert_eq!(wakes, [Wake::Group(arn("web"))]);
+    assert_eq!(writer.row().await?, None);
+    assert_eq!(store.finish_bindings(&writer.fence, &arn("web")).await?, 1);
+    Ok(())
 }
