@@ -18,7 +18,6 @@ use world::World;
 const SIDE_BY_SIDE: usize = 6;
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "ip bindings get no openings yet where interfaces have prefixes, as in the recordings; run with --ignored"]
 async fn elbow_leaves_what_lbc_leaves_or_what_is_listed() {
     if !tests::available() {
         return;
