@@ -61,6 +61,14 @@ pub enum Change<T, D = Tombstone> {
     },
 }
 
+impl<T, D> Change<T, D> {
+    /// What is there now, by this change.
+    pub fn stated(&self) -> &[T] {
+        let (Self::Reset(stated) | Self::Patch { upserted: stated, .. }) = self;
+        stated
+    }
+}
+
 /// An endpoint that left the union of its Service's slices, with what the agent could prove.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Vanished {

@@ -221,16 +221,33 @@ fn node_reading() -> impl Strategy<Value = NodeReading> {
 
 fn nodes() -> impl Strategy<Value = Update> {
     prop_oneof![
-        vec(node(name()), 0..4).prop_map(|nodes| Update::Nodes(Change::Reset(nodes))),
-        (vec(node(name()), 0..3), vec(node_ref(), 0..3))
+        distinct(node(name()), 0..4, |node| &node.name).prop_map(|nodes| Update::Nodes(Change::Reset(nodes))),
+        (
+            distinct(node(name()), 0..3, |node| &node.name),
+            vec(node_ref(), 0..3)
+        )
             .prop_map(|(upserted, deleted)| Update::Nodes(Change::Patch { upserted, deleted })),
         vec(node_ref(), 1..3).prop_map(Update::NodesGone),
     ]
 }
 
+/// A list in which nothing has the name of another.
+fn distinct<T: std::fmt::Debug, K: Ord + Clone + 'static>(
+    one: impl Strategy<Value = T>,
+    size: std::ops::Range<usize>,
+    name: fn(&T) -> &K,
+) -> impl Strategy<Value = Vec<T>> {
+    vec(one, size).prop_map(move |mut list| {
+        let mut names = BTreeSet::new();
+        list.retain(|item| names.insert(name(item).clone()));
+        list
+    })
+}
+
 fn change<T: Clone + std::fmt::Debug + 'static>(
     namespace: Option<String>,
     one: impl Strategy<Value = T> + Clone + 'static,
+    name: fn(&T) -> &ObjectName,
 ) -> impl Strategy<Value = Change<T>> {
     let tombstone = (object(), uid()).prop_map(move |(mut object, uid)| {
         if let Some(namespace) = &namespace {
@@ -239,8 +256,8 @@ fn change<T: Clone + std::fmt::Debug + 'static>(
         Tombstone { object, uid }
     });
     prop_oneof![
-        vec(one.clone(), 0..4).prop_map(Change::Reset),
-        (vec(one, 0..3), vec(tombstone, 0..3))
+        distinct(one.clone(), 0..4, name).prop_map(Change::Reset),
+        (distinct(one, 0..3, name), vec(tombstone, 0..3))
             .prop_map(|(upserted, deleted)| Change::Patch { upserted, deleted }),
     ]
 }
@@ -249,7 +266,11 @@ fn update() -> impl Strategy<Value = Update> {
     let of_service = object().prop_flat_map(|object| {
         let state = option::of(service(object.clone()));
         let scope = object.clone();
-        let slices = change(Some(object.namespace.clone()), slice(object.clone()).boxed());
+        let slices = change(
+            Some(object.namespace.clone()),
+            slice(object.clone()).boxed(),
+            |slice| &slice.object,
+        );
         let vanished =
             (any::<u32>(), option::of(pod()), evidence()).prop_map(|(bits, pod, evidence)| Vanished {
                 address: IpAddr::V4(bits.into()),
@@ -260,7 +281,7 @@ fn update() -> impl Strategy<Value = Update> {
         let confirmed = (
             1..u64::MAX,
             option::of(service(object.clone())),
-            vec(slice(object), 0..3),
+            distinct(slice(object), 0..3, |slice| &slice.object),
             vec(reading, 0..3),
             vec(node_reading(), 0..3),
         );
@@ -291,7 +312,7 @@ fn update() -> impl Strategy<Value = Update> {
         ]
     });
     prop_oneof![
-        1 => change(None, source().boxed()).prop_map(Update::Sources),
+        1 => change(None, source().boxed(), |source| &source.object).prop_map(Update::Sources),
         2 => nodes(),
         4 => of_service,
     ]
@@ -575,6 +596,20 @@ fn an_error_names_the_path_of_its_field() {
     };
     let error = Stamped::try_from(message).unwrap_err();
     assert_eq!(error.path, "sources.reset.target_group_bindings[1].meta.uid");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+
+    #[test]
+    fn an_object_that_is_stated_twice_is_refused(source in source()) {
+        let object = source.object.to_string();
+        let upserted = vec![source.clone(), source];
+        let update = Update::Sources(Change::Patch { upserted, deleted: vec![] });
+        let message = agent_message(1, Statement::Update { revision: 1, update });
+        let error = Stamped::try_from(message).unwrap_err();
+        prop_assert_eq!(error.to_string(), format!("sources.change: `{object}` is not stated once"));
+    }
 }
 
 #[test]

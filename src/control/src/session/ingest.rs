@@ -69,7 +69,7 @@ impl Session {
     }
 
     async fn sources(&self, change: Change<Source>) -> Result<Ingested, Error> {
-        let (Change::Reset(stated) | Change::Patch { upserted: stated, .. }) = &change;
+        let stated = change.stated();
         let compiler = self
             .control
             .compiler(&self.cluster, stated.iter().map(|source| &source.spec))

@@ -1,5 +1,7 @@
 //! Everything an agent says after its Hello.
 
+use std::{collections::BTreeSet, fmt::Display};
+
 use model::{
     fact::{ObjectName, Service},
     node::NodeRef,
@@ -54,6 +56,7 @@ impl TryFrom<wire::AgentMessage> for Stamped {
 }
 
 fn stamped(epoch: u64, revision: u64, update: Update) -> Result<Stamped> {
+    stated_once(&update)?;
     Ok(Stamped {
         epoch: positive(epoch).at("epoch")?,
         statement: Statement::Update {
@@ -61,6 +64,25 @@ fn stamped(epoch: u64, revision: u64, update: Update) -> Result<Stamped> {
             update,
         },
     })
+}
+
+/// An object that is stated twice is two different things at once, and nobody knows which of them is true.
+fn stated_once(update: &Update) -> Result<()> {
+    match update {
+        Update::Sources(change) => once(change.stated(), |source| &source.object).at("change"),
+        Update::Slices { change, .. } => once(change.stated(), |slice| &slice.object).at("change"),
+        Update::Nodes(change) => once(change.stated(), |node| &node.name).at("change"),
+        Update::Confirm(confirm) => once(&confirm.slices, |slice| &slice.object).at("slices"),
+        Update::Service { .. } | Update::Departures { .. } | Update::NodesGone(_) => Ok(()),
+    }
+}
+
+fn once<T, K: Ord + Display>(stated: &[T], name: impl Fn(&T) -> &K) -> std::result::Result<(), Fault> {
+    let mut names = BTreeSet::new();
+    match stated.iter().map(name).find(|name| !names.insert(*name)) {
+        Some(twice) => Err(unreadable(&twice.to_string(), "stated once")),
+        None => Ok(()),
+    }
 }
 
 fn sources(update: wire::SourceUpdate) -> Result<Stamped> {
@@ -133,8 +155,7 @@ fn slice_update(update: wire::EndpointSliceUpdate) -> Result<Stamped> {
     } = update;
     let service = object_name(namespace, service, "service")?;
     let change = slices::change(required(change).at("change")?, &service.name)?;
-    let (Change::Reset(stated) | Change::Patch { upserted: stated, .. }) = &change;
-    for slice in stated {
+    for slice in change.stated() {
         in_namespace(&slice.object, &service)?;
     }
     if let Change::Patch { deleted, .. } = &change {
