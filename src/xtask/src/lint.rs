@@ -5,26 +5,34 @@ use anyhow::{Result, bail};
 use crate::{command, machine};
 
 pub(crate) fn run() -> Result<()> {
-    let mut missing = Vec::new();
-    for (tool, arguments, remedy) in [
-        ("fmt", &["--all", "--check"][..], "rustup component add rustfmt"),
-        (
-            "clippy",
-            &["--workspace", "--all-targets", "--", "--deny", "warnings"][..],
-            "rustup component add clippy",
-        ),
-        ("deny", &["check"][..], "cargo install cargo-deny"),
-    ] {
-        if command::output(command::cargo().args([tool, "--version"])).is_none() {
-            eprintln!("left out: cargo {tool} is missing; run `{remedy}`");
-            missing.push(tool);
-            continue;
-        }
-        command::run(command::cargo().arg(tool).args(arguments))?;
-    }
-    // cargo-deny takes minutes to compile, so it is never demanded.
-    if machine::requires_everything() && missing.iter().any(|tool| *tool != "deny") {
+    let format = tool("fmt", &["--all", "--check"], "rustup component add rustfmt")?;
+    let clippy = clippy()?;
+    // It takes minutes to compile, so it is never demanded.
+    tool("deny", &["check"], "cargo install cargo-deny")?;
+    if machine::requires_everything() && !(format && clippy) {
         bail!("in CI rustfmt and clippy are required");
     }
     Ok(())
+}
+
+/// Whether it is there and has nothing to say.
+pub(crate) fn clippy() -> Result<bool> {
+    let arguments = [
+        "--workspace",
+        "--all-targets",
+        "--quiet",
+        "--",
+        "--deny",
+        "warnings",
+    ];
+    tool("clippy", &arguments, "rustup component add clippy")
+}
+
+fn tool(name: &str, arguments: &[&str], remedy: &str) -> Result<bool> {
+    if command::output(command::cargo().args([name, "--version"])).is_none() {
+        eprintln!("left out: cargo {name} is missing; run `{remedy}`");
+        return Ok(false);
+    }
+    command::run(command::cargo().arg(name).args(arguments))?;
+    Ok(true)
 }
