@@ -23,6 +23,19 @@ pub(crate) struct Change {
     pub(crate) ready: bool,
 }
 
+/// AWS's tokens for calls of one kind.
+#[derive(Clone, Copy)]
+pub(crate) struct Bucket {
+    pub(crate) burst: u32,
+    pub(crate) per_second: f64,
+}
+
+/// Of RegisterTargets and DeregisterTargets.
+pub(crate) const REGISTRATION: Bucket = Bucket {
+    burst: 20,
+    per_second: 4.0,
+};
+
 /// Follows the slices of `default`.
 pub(crate) struct Changes {
     seen: Arc<Mutex<Seen>>,
@@ -103,33 +116,73 @@ impl Seen {
     }
 }
 
-/// How long after each change AWS received the call that carries it. Panics if one carries none.
-pub(crate) fn delays(changes: &[Change], calls: &[Entry]) -> (Vec<Duration>, Vec<Duration>) {
-    let mut received: BTreeMap<(bool, &str), Vec<Timestamp>> = BTreeMap::new();
-    for call in calls.iter().filter(|call| call.error_code.is_none()) {
-        let registers = match call.action.as_str() {
-            "RegisterTargets" => true,
-            "DeregisterTargets" => false,
-            _ => continue,
-        };
-        let ids = call
-            .params
-            .iter()
-            .filter(|(key, _)| key.starts_with("Targets.") && key.ends_with(".Id"));
-        for (_, id) in ids {
-            received.entry((registers, id)).or_default().push(call.received);
+/// The calls that carry changes: by what became of an address, and the address.
+struct Carried<'a>(BTreeMap<(bool, &'a str), Vec<&'a Entry>>);
+
+impl<'a> Carried<'a> {
+    fn by(calls: &'a [Entry]) -> Self {
+        let mut carried: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for call in calls.iter().filter(|call| call.error_code.is_none()) {
+            let registers = match call.action.as_str() {
+                "RegisterTargets" => true,
+                "DeregisterTargets" => false,
+                _ => continue,
+            };
+            let ids = call
+                .params
+                .iter()
+                .filter(|(key, _)| key.starts_with("Targets.") && key.ends_with(".Id"));
+            for (_, id) in ids {
+                carried.entry((registers, id.as_str())).or_default().push(call);
+            }
         }
+        Self(carried)
     }
-    let (mut additions, mut removals) = (Vec::new(), Vec::new());
-    for Change { at, address, ready } in changes {
+
+    /// Panics if no call carries it.
+    fn call(&self, Change { at, address, ready }: &Change) -> &'a Entry {
         // The agent may have heard of it a little before.
         let from = *at - jiff::SignedDuration::from_secs(1);
-        let carried = received
+        self.0
             .get(&(*ready, address.as_str()))
-            .and_then(|times| times.iter().find(|time| **time >= from))
-            .unwrap_or_else(|| panic!("no call carries {address}, ready: {ready}"));
-        let delay = Duration::try_from(carried.duration_since(*at)).unwrap_or_default();
-        if *ready { &mut additions } else { &mut removals }.push(delay);
+            .and_then(|calls| calls.iter().find(|call| call.received >= from))
+            .unwrap_or_else(|| panic!("no call carries {address}, ready: {ready}"))
+    }
+}
+
+/// How long after each change AWS received the call that carries it. Panics if one carries none.
+pub(crate) fn delays(changes: &[Change], calls: &[Entry]) -> (Vec<Duration>, Vec<Duration>) {
+    let carried = Carried::by(calls);
+    let (mut additions, mut removals) = (Vec::new(), Vec::new());
+    for change in changes {
+        let delay = carried.call(change).received.duration_since(change.at);
+        let delay = Duration::try_from(delay).unwrap_or_default();
+        if change.ready {
+            &mut additions
+        } else {
+            &mut removals
+        }
+        .push(delay);
     }
     (additions, removals)
+}
+
+/// When the last call comes at the earliest, whoever chooses the calls: each group's last addition and its last removal
+/// need a call of their own after they happened, and AWS's bucket, even if it was full until then, gives no more.
+pub(crate) fn earliest_end(changes: &[Change], calls: &[Entry], bucket: Bucket) -> Timestamp {
+    let carried = Carried::by(calls);
+    let mut last: BTreeMap<_, Timestamp> = BTreeMap::new();
+    for change in changes {
+        let group = carried.call(change).param("TargetGroupArn");
+        let at = last.entry((change.ready, group)).or_insert(change.at);
+        *at = change.at.max(*at);
+    }
+    let mut last: Vec<_> = last.into_values().collect();
+    last.sort_unstable_by(|one, other| other.cmp(one));
+    let ends = last.iter().zip(1_u32..).map(|(at, calls)| {
+        let beyond = f64::from(calls.saturating_sub(bucket.burst));
+        let wait = Duration::from_secs_f64(beyond / bucket.per_second);
+        *at + wait
+    });
+    ends.max().expect("there are changes")
 }

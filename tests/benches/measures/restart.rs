@@ -4,6 +4,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use awssim::Entry;
+use k8s_openapi::jiff::Timestamp;
 use sandbox::{
     Progress, Wait, elbow, fixture,
     kubernetes::{Node, Options},
@@ -87,15 +88,22 @@ pub(crate) async fn m5() {
     let (calls, throttled) = (taken.registrations().count(), taken.throttled());
     let done = taken.changes.last().unwrap().at;
     let settled = taken.registrations().last().unwrap().received;
-    let after = Duration::try_from(settled.duration_since(done)).unwrap_or_default();
+    let after = |at: Timestamp| Duration::try_from(at.duration_since(done)).unwrap_or_default();
+    let bound = after(changes::earliest_end(
+        &taken.changes,
+        &taken.calls,
+        changes::REGISTRATION,
+    ));
+    let after = after(settled);
     figures::tell(
         "M5 fleet restart",
         &parameters,
         &format!(
             "settled {:.1} s after Kubernetes was done, {throttled} of {calls} calls throttled; LBC 39 s, 773 of 1500; \
-             ours ÷ LBC {:.2}",
+             ours ÷ LBC {:.2}; AWS's bucket allows nobody less than {:.1} s",
             after.as_secs_f64(),
-            after.as_secs_f64() / 39.0
+            after.as_secs_f64() / 39.0,
+            bound.as_secs_f64()
         ),
     );
     let lbc = Lbc {
