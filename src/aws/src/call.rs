@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::{
     Certainty, Clock, Deadline, ErrorClass, Failure, Metrics,
-    budget::{Budget, Category, Lane, Permit},
+    budget::{Budget, Category, Lane, Permit, Turn},
     metrics::Action,
 };
 
@@ -30,7 +30,7 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
-    pub(crate) async fn permit(&self, category: Category, lane: Lane, turn: &str) -> Permit {
+    pub(crate) async fn permit(&self, category: Category, lane: Lane, turn: impl Into<Turn<'_>>) -> Permit {
         let asked = Instant::now();
         let permit = self.budget.acquire(category, lane, turn).await;
         self.metrics.waited(lane, asked.elapsed());

@@ -16,7 +16,7 @@ use model::{
 
 use crate::{
     Clock, Deadline, Error, Metrics, Outcome, RuleOutcome, Settings,
-    budget::{Batch, Budget, Category, Lane, Permit, Start},
+    budget::{Batch, Budget, Category, Lane, Permit, Start, Turn},
     call::Caller,
     ec2::{
         interfaces::Directory,
@@ -103,13 +103,13 @@ impl ShardClient {
 
     /// How much longer this batch of the group, which is `targets` by now, should gather before it is planned for the
     /// last time and written. Zero lets it go.
-    pub fn gather(&self, arn: &TargetGroupArn, batch: Batch, targets: usize) -> Duration {
-        self.inner.caller.budget.gather(arn, batch, targets)
+    pub fn gather(&self, tenant: &str, arn: &TargetGroupArn, batch: Batch, targets: usize) -> Duration {
+        self.inner.caller.budget.gather(tenant, arn, batch, targets)
     }
 
     /// Waits for leave to write targets. `turn` says on whose behalf: within a lane, turns alternate. What is written
     /// had best be decided after it has come, so that late changes join the call. Dropped unspent it costs nothing.
-    pub async fn permit(&self, lane: Lane, turn: &str) -> Permit {
+    pub async fn permit(&self, lane: Lane, turn: impl Into<Turn<'_>>) -> Permit {
         self.inner.caller.permit(Category::Registration, lane, turn).await
     }
 

@@ -12,7 +12,7 @@ struct Promise {
 }
 
 /// Every promise whose protection has a switch (`model::sabotage`).
-const PROMISES: [Promise; 13] = [
+const PROMISES: [Promise; 14] = [
     planner("S1"),
     planner("S2"),
     planner("S3"),
@@ -31,6 +31,10 @@ const PROMISES: [Promise; 13] = [
     Promise {
         name: "S8",
         tests: &["--package", "store", "--test", "store", "lease"],
+    },
+    Promise {
+        name: "S18",
+        tests: &["--package", "aws", "--lib", "budget"],
     },
     Promise {
         name: "S19",

@@ -52,7 +52,10 @@ impl Bucket {
     /// How long until `tokens` are there, at the present rate.
     pub(super) fn until(&mut self, tokens: f64, now: Instant) -> Duration {
         self.refill(now);
-        let missing = (tokens.min(self.capacity) - self.tokens).max(0.0);
+        let missing = tokens.min(self.capacity) - self.tokens;
+        if missing <= 0.0 {
+            return Duration::ZERO;
+        }
         // A rate of 0 is a bucket that is never refilled; ask again now and then.
         Duration::try_from_secs_f64(missing / self.rate)
             .unwrap_or(Duration::MAX)

@@ -12,17 +12,25 @@ mod settings;
 
 use std::{
     collections::HashMap,
+    convert::Infallible,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use model::TargetGroupArn;
-use tokio::{sync::oneshot, time::Instant};
+use model::{TargetGroupArn, sabotage};
+use tokio::{
+    sync::{Notify, oneshot},
+    time::Instant,
+};
 
-use self::{bucket::Bucket, gather::Gathering, lanes::Lanes};
+use self::{
+    bucket::Bucket,
+    gather::Gathering,
+    lanes::{Lanes, Rested},
+};
 pub use self::{
     gather::Batch,
-    lanes::Lane,
+    lanes::{Lane, Turn},
     settings::{Gather, Learning, Rate, Settings},
 };
 
@@ -100,6 +108,17 @@ pub struct Budget {
 struct Inner {
     settings: Settings,
     state: Mutex<State>,
+    /// By [`Category`].
+    doors: [Doors; Category::ALL.len()],
+}
+
+/// Where a line is served.
+#[derive(Debug, Default)]
+struct Doors {
+    /// Held by the one that serves.
+    open: tokio::sync::Mutex<()>,
+    /// Somebody came, or a call was given back.
+    changed: Notify,
 }
 
 #[derive(Debug)]
@@ -115,10 +134,78 @@ struct State {
 struct Line {
     bucket: Bucket,
     lanes: Lanes<oneshot::Sender<Permit>>,
+    /// When each tenant was last given leave.
+    served: HashMap<String, Instant>,
 }
 
-/// Remembered gatherings beyond which those that rest are forgotten.
-const GATHERINGS: usize = 1024;
+impl Line {
+    /// Whether the tenant has not called for a while: it goes first, and does not wait for company.
+    fn rested(
+        served: &HashMap<String, Instant>,
+        tenant: &str,
+        settings: &Settings,
+        now: Instant,
+    ) -> Option<Rested> {
+        let last = served.get(tenant).copied();
+        let rests = last.is_none_or(|last| now.duration_since(last) >= settings.rested_after);
+        (rests && !sabotage::is_on("S18")).then_some(Rested(last))
+    }
+
+    /// Grants what the bucket allows; answers with when to look again.
+    fn serve(
+        &mut self,
+        mut account: Option<&mut Bucket>,
+        settings: &Settings,
+        now: Instant,
+        mut grant: impl FnMut(Lane, oneshot::Sender<Permit>),
+    ) -> Duration {
+        let Self {
+            bucket,
+            lanes,
+            served,
+        } = self;
+        loop {
+            // Nobody is served with less, so nobody need be looked for.
+            if let Err(until) = afford(bucket, account.as_deref_mut(), 0.0, now) {
+                return until;
+            }
+            let Some(next) = lanes.first(|tenant| Self::rested(served, tenant, settings, now)) else {
+                return Duration::from_mins(1);
+            };
+            let kept = settings.kept_from(next.lane, next.rested);
+            if let Err(until) = afford(bucket, account.as_deref_mut(), kept, now) {
+                return until;
+            }
+            let Some(waiting) = lanes.pop(&next).filter(|waiting| !waiting.is_closed()) else {
+                continue;
+            };
+            if served.len() > REMEMBERED {
+                served.retain(|_, served| now.duration_since(*served) < settings.rested_after);
+            }
+            served.insert(next.tenant, now);
+            bucket.take();
+            if let Some(account) = account.as_deref_mut() {
+                account.take();
+            }
+            grant(next.lane, waiting);
+        }
+    }
+}
+
+/// Whether a call can be made now that leaves `kept` tokens in the bucket, or in how long to look again.
+fn afford(
+    bucket: &mut Bucket,
+    account: Option<&mut Bucket>,
+    kept: f64,
+    now: Instant,
+) -> Result<(), Duration> {
+    let until = bucket.until(1.0 + kept, now);
+    let until = account.map_or(until, |account| until.max(account.until(1.0, now)));
+    if until.is_zero() { Ok(()) } else { Err(until) }
+}
+
+/// Gatherings and tenants that are remembered; beyond, those that rest are forgotten.
+const REMEMBERED: usize = 1024;
 
 impl Budget {
     /// A budget whose buckets are as `start` says. Only the registration bucket can start empty: a successor must not
@@ -137,6 +224,7 @@ impl Budget {
             Line {
                 bucket,
                 lanes: Lanes::new(),
+                served: HashMap::new(),
             }
         });
         let account = settings.account.map(full);
@@ -146,26 +234,39 @@ impl Budget {
             gatherings: HashMap::new(),
         });
         Self {
-            inner: Arc::new(Inner { settings, state }),
+            inner: Arc::new(Inner {
+                settings,
+                state,
+                doors: Default::default(),
+            }),
         }
     }
 
     /// Waits for leave to make one call. `turn` says on whose behalf: within a lane, turns alternate.
     ///
     /// Dropping the future leaves the queue; dropping the permit unspent gives the call back.
-    pub async fn acquire(&self, category: Category, lane: Lane, turn: &str) -> Permit {
-        let (grant, mut granted) = oneshot::channel();
-        self.lock().lines[category as usize].lanes.push(lane, turn, grant);
-        // Whoever waits serves the whole line whenever a token may have come, since nobody knows who will be next then.
+    pub async fn acquire(&self, category: Category, lane: Lane, turn: impl Into<Turn<'_>>) -> Permit {
+        let (grant, granted) = oneshot::channel();
+        self.lock().lines[category as usize]
+            .lanes
+            .push(lane, turn.into(), grant);
+        self.serve(category);
+        self.inner.doors[category as usize].changed.notify_one();
+        tokio::select! {
+            biased;
+            permit = granted => permit.expect("the sender is in the line until it is used"),
+            never = self.serve_on(category) => match never {},
+        }
+    }
+
+    /// One of those who wait serves the whole line whenever a token may have come, since nobody knows who will be next
+    /// then; when it is served itself, another takes over.
+    async fn serve_on(&self, category: Category) -> Infallible {
+        let Doors { open, changed } = &self.inner.doors[category as usize];
+        let _open = open.lock().await;
         loop {
             let next = self.serve(category);
-            tokio::select! {
-                biased;
-                permit = &mut granted => {
-                    break permit.expect("the sender is in the line until it is used");
-                }
-                () = tokio::time::sleep(next) => {}
-            }
+            drop(tokio::time::timeout(next, changed.notified()).await);
         }
     }
 
@@ -174,12 +275,13 @@ impl Budget {
         let now = Instant::now();
         let mut state = self.lock();
         let State { lines, account, .. } = &mut *state;
-        let Line { bucket, lanes } = &mut lines[category as usize];
+        let Line { bucket, lanes, .. } = &mut lines[category as usize];
         let mut account = account.as_mut().filter(|_| category.is_elbv2());
-        if lanes.first().is_some_and(|waiting| waiting <= lane) {
+        if lanes.first(|_| None).is_some_and(|waiting| waiting.lane <= lane) {
             return None;
         }
-        self.afford(bucket, account.as_deref_mut(), lane, now).ok()?;
+        let kept = self.inner.settings.kept_from(lane, false);
+        afford(bucket, account.as_deref_mut(), kept, now).ok()?;
         bucket.take();
         if let Some(account) = account {
             account.take();
@@ -190,23 +292,42 @@ impl Budget {
     /// How full the bucket is, 0 to 1; those who wait count as served.
     pub fn level(&self, category: Category) -> f64 {
         let mut state = self.lock();
-        let Line { bucket, lanes } = &mut state.lines[category as usize];
+        let Line { bucket, lanes, .. } = &mut state.lines[category as usize];
         bucket.level(lanes.len(), Instant::now())
     }
 
     /// How much longer this batch of the target group, which is `targets` by now, should gather before it is planned
-    /// for the last time and sent. Zero lets it go. Asked at each change, and when the wait is over.
-    pub fn gather(&self, target_group: &TargetGroupArn, batch: Batch, targets: usize) -> Duration {
-        let (settings, now) = (&self.inner.settings.gather, Instant::now());
-        let scarcity = gather::scarcity(self.level(Category::Registration), settings);
-        let gatherings = &mut self.lock().gatherings;
-        if gatherings.len() > GATHERINGS {
-            gatherings.retain(|_, gathering| !gathering.is_rested(settings, now));
+    /// for the last time and sent. Zero lets it go. Asked at each change, and when the wait is over. Scarcity is no
+    /// matter of a tenant that has not called for a while.
+    pub fn gather(
+        &self,
+        tenant: &str,
+        target_group: &TargetGroupArn,
+        batch: Batch,
+        targets: usize,
+    ) -> Duration {
+        let (settings, now) = (&self.inner.settings, Instant::now());
+        let mut state = self.lock();
+        let State {
+            lines, gatherings, ..
+        } = &mut *state;
+        let Line {
+            bucket,
+            lanes,
+            served,
+        } = &mut lines[Category::Registration as usize];
+        let scarcity = if Line::rested(served, tenant, settings, now).is_some() {
+            Duration::ZERO
+        } else {
+            gather::scarcity(bucket.level(lanes.len(), now), &settings.gather)
+        };
+        if gatherings.len() > REMEMBERED {
+            gatherings.retain(|_, gathering| !gathering.is_rested(&settings.gather, now));
         }
         gatherings
             .entry((target_group.clone(), batch))
-            .or_insert_with(|| Gathering::rested(batch, settings, now))
-            .wait(targets, scarcity, settings, now)
+            .or_insert_with(|| Gathering::rested(batch, &settings.gather, now))
+            .wait(targets, scarcity, &settings.gather, now)
     }
 
     /// AWS throttled a call of this category.
@@ -217,28 +338,14 @@ impl Budget {
 
     /// Grants what the bucket allows, and says when to look again.
     fn serve(&self, category: Category) -> Duration {
-        let now = Instant::now();
         let mut grants = Vec::new();
         let mut state = self.lock();
         let State { lines, account, .. } = &mut *state;
-        let Line { bucket, lanes } = &mut lines[category as usize];
-        let mut account = account.as_mut().filter(|_| category.is_elbv2());
-        let next = loop {
-            let Some(lane) = lanes.first() else {
-                break Duration::from_mins(1);
-            };
-            if let Err(until) = self.afford(bucket, account.as_deref_mut(), lane, now) {
-                break until;
-            }
-            let Some(grant) = lanes.pop(lane).filter(|grant| !grant.is_closed()) else {
-                continue;
-            };
-            bucket.take();
-            if let Some(account) = &mut account {
-                account.take();
-            }
-            grants.push((grant, self.grant(category, lane)));
-        };
+        let account = account.as_mut().filter(|_| category.is_elbv2());
+        let next =
+            lines[category as usize].serve(account, &self.inner.settings, Instant::now(), |lane, grant| {
+                grants.push((grant, self.grant(category, lane)));
+            });
         // A permit that nobody takes gives its call back, which locks again.
         drop(state);
         for (grant, permit) in grants {
@@ -246,24 +353,6 @@ impl Budget {
         }
         // Timers count in milliseconds; looking a moment too early would spin.
         next + Duration::from_millis(1)
-    }
-
-    /// Whether a call of this lane can be made now, or in how long to look again.
-    fn afford(
-        &self,
-        bucket: &mut Bucket,
-        account: Option<&mut Bucket>,
-        lane: Lane,
-        now: Instant,
-    ) -> Result<(), Duration> {
-        let reserved = if lane == Lane::RemoveTerminating {
-            0.0
-        } else {
-            self.inner.settings.reserved
-        };
-        let until = bucket.until(1.0 + reserved, now);
-        let until = account.map_or(until, |account| until.max(account.until(1.0, now)));
-        if until.is_zero() { Ok(()) } else { Err(until) }
     }
 
     fn grant(&self, category: Category, lane: Lane) -> Permit {
@@ -281,6 +370,8 @@ impl Budget {
         if let Some(account) = state.account.as_mut().filter(|_| category.is_elbv2()) {
             account.give_back();
         }
+        drop(state);
+        self.inner.doors[category as usize].changed.notify_one();
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::lanes::Lane;
+
 /// A token bucket as AWS publishes it: `burst` calls at once, then `per_second`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rate {
@@ -39,8 +41,13 @@ pub struct Settings {
     pub ec2_mutating: Rate,
     /// Calls of each burst that are not spent: calls that we space out may reach AWS closer together.
     pub headroom: f64,
-    /// Calls of each burst that are kept for [`Lane::RemoveTerminating`](super::Lane::RemoveTerminating).
+    /// Calls of each burst that are kept for [`Lane::RemoveTerminating`](super::Lane::RemoveTerminating), and for tenants
+    /// that have not called for a while.
     pub reserved: f64,
+    /// How many of these are for such tenants alone.
+    pub reserved_for_rested: f64,
+    /// For so long a tenant must not have called.
+    pub rested_after: Duration,
     /// What is learned from being throttled.
     pub learning: Learning,
     /// When changes gather.
@@ -59,8 +66,21 @@ impl Default for Settings {
             ec2_mutating: Rate::new(50.0, 5.0),
             headroom: 1.0,
             reserved: 2.0,
+            reserved_for_rested: 1.0,
+            rested_after: Duration::from_secs(5),
             learning: Learning::default(),
             gather: Gather::default(),
+        }
+    }
+}
+
+impl Settings {
+    /// The tokens that a call leaves in the bucket.
+    pub(super) fn kept_from(&self, lane: Lane, rested: bool) -> f64 {
+        match lane {
+            _ if rested => 0.0,
+            Lane::RemoveTerminating => self.reserved_for_rested,
+            _ => self.reserved,
         }
     }
 }
