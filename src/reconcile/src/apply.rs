@@ -1,12 +1,13 @@
 //! Applying a plan: permit, intent, call, outcome. Each writing step waits for leave to call first, so that the intent
 //! does not age in a queue.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, future::poll_fn, task::Poll, time::Duration};
 
 use aws::{
-    Deadline,
-    budget::{Batch, Lane, Permit},
+    Deadline, ShardClient,
+    budget::{self, Batch, Lane, Permit},
 };
+use futures::{FutureExt, future::BoxFuture};
 use model::{
     Target, TargetGroupArn,
     condition::Problem,
@@ -15,7 +16,10 @@ use model::{
 };
 use store::{Call, Outcome};
 
-use crate::pass::{Context, Error};
+use crate::{
+    pass::{Context, Error},
+    turn::{Turn, Waited},
+};
 
 /// The batches whose changes have gathered long enough and are still to be sent, the one that waits longest first.
 #[derive(Default)]
@@ -23,7 +27,10 @@ pub(crate) struct Ripe(Vec<Batch>);
 
 impl Ripe {
     /// Asks how much longer the plan's other batches should gather, and answers when the next of them is ripe.
-    pub(crate) fn ask(&mut self, context: &Context, arn: &TargetGroupArn, plan: &Plan) -> Option<Duration> {
+    pub(crate) fn ask(&mut self, permits: &Permits, plan: &Plan) -> Option<Duration> {
+        let Permits {
+            client, arn, tenant, ..
+        } = permits;
         let mut targets = BTreeMap::<Batch, usize>::new();
         for step in &plan.steps {
             if let Some(lane) = lane(step) {
@@ -36,7 +43,7 @@ impl Ripe {
             if self.0.contains(&batch) {
                 continue;
             }
-            let wait = context.client.gather(arn, batch, targets);
+            let wait = client.gather(tenant, arn, batch, targets);
             if wait.is_zero() {
                 self.0.push(batch);
             } else {
@@ -57,49 +64,128 @@ impl Ripe {
     }
 }
 
-/// Leave to call AWS.
-#[derive(Default)]
-pub(crate) struct Permits(Vec<Permit>);
+/// Leave to call AWS, as far as it was given. Who waits for it stands in the line of each ripe batch and keeps its place
+/// there, whatever is planned meanwhile.
+pub(crate) struct Permits {
+    client: ShardClient,
+    arn: TargetGroupArn,
+    /// Among whom calls alternate.
+    pub(crate) tenant: String,
+    granted: Vec<Permit>,
+    asked: Vec<Asked>,
+}
+
+struct Asked {
+    lane: Lane,
+    permit: BoxFuture<'static, Permit>,
+}
 
 impl Permits {
-    /// Waits for a permit for what is ripe for longest. Says whether time passed, in which the plan may have changed.
+    pub(crate) fn none(client: &ShardClient, arn: &TargetGroupArn) -> Self {
+        Self {
+            client: client.clone(),
+            arn: arn.clone(),
+            tenant: String::new(),
+            granted: Vec::new(),
+            asked: Vec::new(),
+        }
+    }
+
+    /// Waits for the first permit of those that the ripe batches need, if there is none. Proven removals that come up
+    /// meanwhile end the wait, since they are first in line; so does the moment `next` in which more is ripe.
     pub(crate) async fn wait(
         &mut self,
-        context: &Context,
-        arn: &TargetGroupArn,
         plan: &Plan,
         ripe: &Ripe,
-    ) -> bool {
-        let lane = ripe.0.iter().find_map(|batch| lane_of(plan, *batch));
-        let asked = tokio::time::Instant::now();
-        let permit = context.client.permit(lane.unwrap_or(Lane::Add), turn(arn)).await;
-        self.0.push(permit);
-        asked.elapsed() > Duration::from_millis(5)
+        next: Option<Duration>,
+        turn: &mut Turn,
+    ) -> Waited<()> {
+        let lanes: Vec<Lane> = ripe.0.iter().filter_map(|batch| lane_of(plan, *batch)).collect();
+        let needed = |lane: Lane| lanes.iter().any(|needed| Batch::from(*needed) == lane.into());
+        self.granted.retain(|permit| needed(permit.lane()));
+        // A place in a more urgent lane than necessary is kept, too.
+        self.asked.retain(|asked| {
+            lanes
+                .iter()
+                .any(|lane| Batch::from(*lane) == asked.lane.into() && asked.lane <= *lane)
+        });
+        for lane in lanes {
+            if !self.has(lane)
+                && !self
+                    .asked
+                    .iter()
+                    .any(|asked| Batch::from(asked.lane) == lane.into())
+            {
+                let permit = self.ask(lane);
+                self.asked.push(Asked { lane, permit });
+            }
+        }
+        if !self.granted.is_empty() {
+            return Waited::AtOnce(());
+        }
+        let is_first = self
+            .asked
+            .iter()
+            .any(|asked| Batch::from(asked.lane) == Batch::Proven);
+        let asked = &mut self.asked;
+        let first = poll_fn(|context| {
+            let polled = asked.iter_mut().enumerate().find_map(|(index, asked)| {
+                match asked.permit.poll_unpin(context) {
+                    Poll::Ready(permit) => Some((index, permit)),
+                    Poll::Pending => None,
+                }
+            });
+            polled.map_or(Poll::Pending, Poll::Ready)
+        });
+        let granted = turn.wait(first, !is_first, next).await;
+        granted.map(|(index, permit)| {
+            drop(self.asked.swap_remove(index));
+            self.granted.push(permit);
+        })
     }
 
     /// Takes what is there for the other batches, and leaves in the plan what can be sent now: no call waits for the
     /// permit of another.
-    pub(crate) fn cover(&mut self, context: &Context, plan: &mut Plan, ripe: &Ripe) {
-        let mut covered: Vec<Batch> = self.0.iter().map(|permit| permit.lane().into()).collect();
+    pub(crate) fn cover(&mut self, plan: &mut Plan, ripe: &Ripe) {
         for batch in &ripe.0 {
-            if covered.contains(batch) {
-                continue;
-            }
-            let permit = lane_of(plan, *batch).and_then(|lane| context.client.try_permit(lane));
-            if let Some(permit) = permit {
-                self.0.push(permit);
-                covered.push(*batch);
+            if let Some(lane) = lane_of(plan, *batch)
+                && !self.has(lane)
+                && let Some(permit) = self.client.try_permit(lane)
+            {
+                self.granted.push(permit);
             }
         }
+        let covered: Vec<Batch> = self.granted.iter().map(|permit| permit.lane().into()).collect();
         retain(plan, &covered);
     }
 
-    async fn take(&mut self, context: &Context, arn: &TargetGroupArn, lane: Lane) -> Permit {
+    fn has(&self, lane: Lane) -> bool {
+        self.granted
+            .iter()
+            .any(|permit| Batch::from(permit.lane()) == lane.into())
+    }
+
+    async fn take(&mut self, lane: Lane) -> Permit {
         let batch = Batch::from(lane);
-        match self.0.iter().position(|permit| batch == permit.lane().into()) {
-            Some(index) => self.0.swap_remove(index),
-            None => context.client.permit(lane, turn(arn)).await,
+        match self
+            .granted
+            .iter()
+            .position(|permit| batch == permit.lane().into())
+        {
+            Some(index) => self.granted.swap_remove(index),
+            None => self.ask(lane).await,
         }
+    }
+
+    fn ask(&self, lane: Lane) -> BoxFuture<'static, Permit> {
+        let (client, tenant, arn) = (self.client.clone(), self.tenant.clone(), self.arn.clone());
+        Box::pin(async move {
+            let turn = budget::Turn {
+                tenant: &tenant,
+                name: arn.name(),
+            };
+            client.permit(lane, turn).await
+        })
     }
 }
 
@@ -113,11 +199,6 @@ fn retain(plan: &mut Plan, batches: &[Batch]) {
 fn lane_of(plan: &Plan, batch: Batch) -> Option<Lane> {
     let lanes = plan.steps.iter().filter_map(lane);
     lanes.filter(|lane| batch == (*lane).into()).min()
-}
-
-/// Whose turn a call is.
-fn turn(arn: &TargetGroupArn) -> &str {
-    arn.name()
 }
 
 fn lane(step: &Step) -> Option<Lane> {
@@ -139,7 +220,7 @@ impl Context {
         &self,
         arn: &TargetGroupArn,
         plan: &Plan,
-        mut permits: Permits,
+        permits: &mut Permits,
     ) -> Result<Option<Problem>, Error> {
         let id = Self::plan_id();
         let (calls, records): (Vec<_>, Vec<_>) = plan.steps.iter().cloned().partition(Step::writes_aws);
@@ -148,7 +229,7 @@ impl Context {
             .partition(|step| lane(step) == Some(Lane::RemoveOther));
         let mut granted = Vec::new();
         for step in &independent {
-            granted.push(permits.take(self, arn, lane(step).unwrap_or(Lane::Add)).await);
+            granted.push(permits.take(lane(step).unwrap_or(Lane::Add)).await);
         }
         // One commit makes all of it durable; then the calls go out side by side.
         let first: Vec<_> = records.into_iter().chain(independent.iter().cloned()).collect();
@@ -176,7 +257,7 @@ impl Context {
             if failure.is_some() {
                 break;
             }
-            let permit = permits.take(self, arn, Lane::RemoveOther).await;
+            let permit = permits.take(Lane::RemoveOther).await;
             self.store
                 .intend(&self.fence, id, plan, std::slice::from_ref(step))
                 .await?;

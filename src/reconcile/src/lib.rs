@@ -26,6 +26,7 @@ mod queue;
 mod rules;
 mod settings;
 mod shard;
+mod turn;
 
 pub use clock::DatabaseClock;
 pub use engine::Engine;

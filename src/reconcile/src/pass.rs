@@ -18,6 +18,7 @@ use crate::{
     fleet::Watch,
     gather::gather,
     memory::{Memory, wake_in},
+    turn::{Turn, Waited},
 };
 
 /// What every pass of a shard works with.
@@ -51,13 +52,15 @@ impl Context {
         &self,
         arn: &TargetGroupArn,
         memory: &mut Memory,
+        turn: &mut Turn,
     ) -> Result<Option<Duration>, Error> {
         if !memory.recalled {
             self.recall(arn, memory).await?;
         }
-        let (mut observed, mut applied) = (false, false);
+        let (mut observed, mut applied, mut rounds) = (false, false, 0);
         let mut ripe = apply::Ripe::default();
-        for _ in 0..ROUNDS {
+        let mut permits = apply::Permits::none(&self.client, arn);
+        while rounds < ROUNDS {
             let mut input = self.gather(arn, memory).await?;
             if self.open(&input).await? {
                 input = self.gather(arn, memory).await?;
@@ -72,7 +75,8 @@ impl Context {
                 self.report(&input, &plan, memory).await?;
                 return Ok(wake_in(input.now, plan.wake_at));
             }
-            let next = ripe.ask(self, arn, &plan);
+            permits.tenant = tenant(&input);
+            let next = ripe.ask(&permits, &plan);
             ripe.pick(&mut plan);
             if plan.steps.is_empty() {
                 // Each change that joins wakes the group, and so does the end of the wait.
@@ -83,19 +87,17 @@ impl Context {
                 }
                 return Ok(earlier(next, wake_in(input.now, plan.wake_at)));
             }
-            applied = true;
-            let mut permits = apply::Permits::default();
             if plan.steps.iter().any(Step::writes_aws) {
-                if permits.wait(self, arn, &plan, &ripe).await {
-                    // What changed meanwhile joins the call.
-                    input = self.gather(arn, memory).await?;
-                    plan = planner::plan(&input);
-                    ripe.pick(&mut plan);
+                match permits.wait(&plan, &ripe, next, turn).await {
+                    Waited::AtOnce(()) => permits.cover(&mut plan, &ripe),
+                    // What changed meanwhile joins the call, or goes before it.
+                    Waited::Later(()) | Waited::Woken => continue,
+                    Waited::Stopped => return Ok(None),
                 }
-                permits.cover(self, &mut plan, &ripe);
             }
+            (applied, rounds) = (true, rounds + 1);
             ripe.sent(&plan);
-            let failure = self.apply(arn, &plan, permits).await?;
+            let failure = self.apply(arn, &plan, &mut permits).await?;
             let failed = failure.is_some();
             memory.seen.failure = failure;
             if failed {
@@ -211,6 +213,15 @@ impl Context {
     pub(crate) fn plan_id() -> PlanId {
         PlanId(uuid::Uuid::now_v7())
     }
+}
+
+/// On whose behalf the group is worked on: the namespace whose binding came first.
+fn tenant(input: &Input) -> String {
+    let first = input.bindings.iter().min_by_key(|bound| bound.binding.id);
+    first.map_or_else(
+        || input.arn.to_string(),
+        |bound| format!("{}/{}", bound.cluster.name, bound.binding.object.namespace),
+    )
 }
 
 /// The earlier of two waits.

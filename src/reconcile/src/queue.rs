@@ -86,11 +86,6 @@ impl<K: Clone + Ord + Hash> Queue<K> {
         }
         None
     }
-
-    /// How many wait for room.
-    pub(crate) fn len(&self) -> usize {
-        self.ready.len()
-    }
 }
 
 #[cfg(test)]

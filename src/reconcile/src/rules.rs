@@ -21,6 +21,7 @@ use store::{Outcome, SettledRule};
 use crate::{
     memory,
     pass::{Context, Error, ROUNDS},
+    turn::{Turn, Waited},
 };
 
 /// How long a limit counts that AWS showed by a refusal below the one that is set; then it is tried again.
@@ -67,6 +68,7 @@ impl Context {
         &self,
         group: &SecurityGroupId,
         memory: &mut RuleMemory,
+        turn: &mut Turn,
     ) -> Result<Option<Duration>, Error> {
         let mut observed = false;
         for _ in 0..ROUNDS {
@@ -83,12 +85,15 @@ impl Context {
             }
             let mut permit = None;
             if planned.steps.iter().any(RuleStep::writes_aws) {
-                let asked = tokio::time::Instant::now();
-                permit = Some(self.client.rule_permit(group).await);
-                if asked.elapsed() > Duration::from_millis(5) {
-                    // What changed meanwhile joins the call.
-                    input = self.gather_rules(group, memory).await?;
-                    planned = plan(&input);
+                match turn.rest(self.client.rule_permit(group)).await {
+                    Waited::AtOnce(granted) => permit = Some(granted),
+                    Waited::Later(granted) => {
+                        permit = Some(granted);
+                        // What changed meanwhile joins the call.
+                        input = self.gather_rules(group, memory).await?;
+                        planned = plan(&input);
+                    }
+                    Waited::Woken | Waited::Stopped => return Ok(None),
                 }
             }
             if self.apply_rules(&input, &planned, permit, memory).await? {

@@ -10,7 +10,10 @@ use std::{
 use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use model::{SecurityGroupId, TargetGroupArn};
 use runtime::{Clock, backoff::Backoff};
-use tokio::{sync::mpsc, time::MissedTickBehavior};
+use tokio::{
+    sync::{Notify, Semaphore, mpsc},
+    time::MissedTickBehavior,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -19,6 +22,7 @@ use crate::{
     pass::{Context, Error},
     queue::Queue,
     rules::RuleMemory,
+    turn::Turn,
 };
 
 /// What wakes a worker.
@@ -73,15 +77,18 @@ impl Job {
         }
     }
 
-    async fn run(&mut self, context: &Context) -> Result<Option<Duration>, Error> {
+    async fn run(&mut self, context: &Context, turn: &mut Turn) -> Result<Option<Duration>, Error> {
+        if !turn.take_place().await {
+            return Ok(None);
+        }
         match self {
-            Self::Targets(arn, memory) => context.pass(arn, memory).await,
+            Self::Targets(arn, memory) => context.pass(arn, memory, turn).await,
             Self::Openings(arn, backoff) => {
                 let done = context.opening_pass(arn).await?;
                 backoff.reset();
                 Ok(done)
             }
-            Self::Rules(id, memory) => context.rule_pass(id, memory).await,
+            Self::Rules(id, memory) => context.rule_pass(id, memory, turn).await,
         }
     }
 
@@ -104,6 +111,7 @@ pub(crate) async fn run(
     clock: Clock,
     stop: CancellationToken,
 ) {
+    let places = Arc::new(Semaphore::new(context.settings.concurrency));
     let mut worker = Worker {
         context,
         metrics,
@@ -112,6 +120,9 @@ pub(crate) async fn run(
         jobs: HashMap::new(),
         afar: BTreeSet::new(),
         passes: FuturesUnordered::new(),
+        places,
+        in_flight: HashMap::new(),
+        stop: stop.child_token(),
     };
     let mut sweep = tokio::time::interval(worker.context.settings.sweep);
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -136,6 +147,7 @@ pub(crate) async fn run(
             () = tokio::time::sleep_until(due) => {}
         }
     }
+    worker.stop.cancel();
     // Calls that are under way are not cut: their outcome is worth a moment, and their deadline is the lease's.
     while let Some((job, result, _)) = worker.passes.next().await {
         if let Err(error) = result {
@@ -154,33 +166,47 @@ struct Worker {
     /// The target groups of other shards for which something must be open here, as the last sweep found them.
     afar: BTreeSet<TargetGroupArn>,
     passes: FuturesUnordered<BoxFuture<'static, Finished>>,
+    /// Of the passes that work at once.
+    places: Arc<Semaphore>,
+    /// Tells a pass that it is woken again.
+    in_flight: HashMap<Key, Arc<Notify>>,
+    stop: CancellationToken,
 }
 
 /// The lease is lost: somebody else writes now.
 struct Fenced;
 
 impl Worker {
+    /// Begins what is due. Passes find a place by themselves, and many of them only wait.
     fn start_passes(&mut self) {
-        while self.passes.len() < self.context.settings.concurrency {
-            let Some(key) = self.queue.take() else { break };
+        while let Some(key) = self.queue.take() {
+            let woken = self.in_flight.entry(key.clone()).or_default().clone();
+            let mut turn = Turn::new(self.places.clone(), woken, self.stop.clone());
             let mut job = self.jobs.remove(&key).unwrap_or_else(|| Job::from(key));
             let (context, clock) = (self.context.clone(), self.clock.clone());
             self.passes.push(Box::pin(async move {
                 let begun = clock.instant();
-                let result = job.run(&context).await;
+                let result = job.run(&context, &mut turn).await;
                 (job, result, clock.instant().duration_since(begun))
             }));
         }
+        let working = self.context.settings.concurrency - self.places.available_permits();
+        let waiting = self.passes.len().saturating_sub(working);
         self.metrics
             .waiting_groups
-            .set(i64::try_from(self.queue.len()).unwrap_or(i64::MAX));
+            .set(i64::try_from(waiting).unwrap_or(i64::MAX));
     }
 
     /// Whoever wakes a target group does not know for whom beside its own shard that is news.
     fn look(&mut self, key: Key) {
         match &key {
             Key::Openings(arn) if !self.afar.contains(arn) => {}
-            _ => self.queue.wake(key),
+            _ => {
+                if let Some(woken) = self.in_flight.get(&key) {
+                    woken.notify_one();
+                }
+                self.queue.wake(key);
+            }
         }
     }
 
@@ -203,6 +229,7 @@ impl Worker {
                 self.queue.wake_at(key.clone(), now + wait);
             }
         }
+        self.in_flight.remove(&key);
         self.queue.done(key.clone());
         self.jobs.insert(key, job);
         Ok(())

@@ -98,7 +98,11 @@ async fn whatever_goes_wrong_with_a_write_the_end_is_the_same() -> Result<()> {
             let cases = faults().into_iter().map(|fault| {
                 let case = format!("{action} × {fault:?}, the world {then:?}");
                 let postgres = &postgres;
-                async move { play(postgres, action, fault, then).await.with_context(|| case) }
+                async move {
+                    Box::pin(play(postgres, action, fault, then))
+                        .await
+                        .with_context(|| case)
+                }
             });
             futures::future::try_join_all(cases).await?;
         }

@@ -6,4 +6,5 @@ mod crashes;
 mod faults;
 mod pauses;
 mod rules;
+mod scarcity;
 mod world;

@@ -62,6 +62,9 @@ pub(crate) struct World {
     stream: Stream,
     version: u64,
     incarnation: u32,
+    /// Of the loops that are launched next.
+    pub(crate) budgets: budget::Settings,
+    registry: Registry,
     tasks: Tasks,
 }
 
@@ -94,7 +97,6 @@ impl World {
             target_group_arn: arn.to_string(),
             targets: vec![foreign],
         })?;
-        // Budgets have tests of their own; here they would only be waited for.
         aws.handle()
             .update_settings(|settings| settings.throttling.enabled = false);
 
@@ -138,6 +140,12 @@ impl World {
             stream,
             version: 1,
             incarnation: 0,
+            // Budgets have tests of their own; elsewhere they would only be waited for.
+            budgets: budget::Settings {
+                registration: Rate::new(20.0, 100_000.0),
+                ..budget::Settings::default()
+            },
+            registry: Registry::default(),
             tasks: Tasks::new(),
         };
         world.bind().await?;
@@ -174,10 +182,7 @@ impl World {
                 access_key_id: fixture::ACCESS_KEY.to_owned(),
                 secret_access_key: "test".to_owned().into(),
             },
-            budgets: budget::Settings {
-                registration: Rate::new(20.0, 100_000.0),
-                ..budget::Settings::default()
-            },
+            budgets: self.budgets.clone(),
             ..aws::Settings::default()
         };
         let client = Aws::new(
@@ -213,7 +218,15 @@ impl World {
         self.tasks.spawn(Kind::Critical, "wakes", async move {
             soft.run_until_cancelled(hub.run()).await;
         });
+        self.registry = registry;
         Ok(())
+    }
+
+    /// What the loops count, as a scraper sees it.
+    pub(crate) fn metrics(&self) -> Result<String> {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
+        Ok(text)
     }
 
     /// Cuts the loops at the await at which they are. Nothing is given back or finished: what a killed process leaves
