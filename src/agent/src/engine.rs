@@ -23,9 +23,10 @@ use wire::{
 use crate::{
     index::{EndpointKey, Index, Input, Resync},
     metrics::Metrics,
+    pods::PodWatcher,
     proof::Prover,
     relist::{self, Relist},
-    write_back::Writer,
+    write_back::{Order, Writer},
 };
 
 /// A server that takes no message for this long is not reading.
@@ -82,8 +83,11 @@ pub struct Channels {
 /// The engine's hands: what it has done elsewhere.
 pub struct Hands {
     pub client: Client,
+    pub pods: PodWatcher,
     pub prover: Prover,
+    /// Of statuses.
     pub writer: Writer,
+    pub gate_writer: Writer,
     pub findings: mpsc::Sender<Finding>,
     pub tasks: Tasks,
 }
@@ -122,7 +126,7 @@ impl Open {
 }
 
 /// Runs until the soft stop.
-pub async fn run(mut channels: Channels, hands: Hands, metrics: Metrics, readiness: Readiness) {
+pub async fn run(mut channels: Channels, mut hands: Hands, metrics: Metrics, readiness: Readiness) {
     let soft = hands.tasks.soft();
     let mut index = Index::default();
     let mut open: Option<Open> = None;
@@ -130,6 +134,9 @@ pub async fn run(mut channels: Channels, hands: Hands, metrics: Metrics, readine
     loop {
         if let Some(open) = &mut open {
             open.mention(surroundings.as_ref());
+        }
+        for order in index.take_pod_watches() {
+            hands.pods.obey(order);
         }
         for request in index.take_proofs() {
             hands.prover.prove(request);
@@ -269,12 +276,17 @@ fn serve(epoch: u64, message: Message, index: &mut Index, hands: &Hands) -> Resu
     match message {
         // The stream deals with these itself.
         Message::Welcome(_) | Message::GoAway(_) => {}
-        Message::Subscribe(v1::Subscribe { services, nodes }) => {
+        Message::Subscribe(v1::Subscribe {
+            services,
+            nodes,
+            pods,
+        }) => {
             let services = services
                 .into_iter()
                 .map(ObjectName::try_from)
                 .collect::<Result<BTreeSet<_>, _>>()?;
             index.subscribe(services, nodes);
+            index.want_pods(pods);
         }
         Message::Ack(v1::Ack { revision }) => index.acknowledged(revision),
         Message::Resync(v1::Resync { reason, scope }) => {
@@ -318,7 +330,16 @@ fn serve(epoch: u64, message: Message, index: &mut Index, hands: &Hands) -> Resu
                 &hands.tasks,
             );
         }
-        Message::WriteBack(write_back) => hands.writer.write(epoch, write_back),
+        Message::WriteBack(write_back) => hands.writer.write(epoch, Order::Object(write_back)),
+        Message::Gate(v1::GateWriteBack {
+            write_back_id: id,
+            pod,
+            gate,
+        }) => {
+            if let (Some(pod), Some(gate)) = (pod, gate) {
+                hands.gate_writer.write(epoch, Order::Gate { id, pod, gate });
+            }
+        }
     }
     Ok(())
 }

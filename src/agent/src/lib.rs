@@ -10,7 +10,9 @@
 //! **What is watched.** Four cluster-wide watches, decoded into slim types; the index holds every Service, slice and node
 //! compactly and publishes the subscribed ones. The alternative, two watches per subscribed Service, needs a stream each
 //! at the API server, restarts them all every minute, and makes a subscription wait for a list; the whole of a cluster of
-//! 2,000 Services and 20,000 endpoints is about 10 MiB here, and a subscription is answered from memory.
+//! 2,000 Services and 20,000 endpoints is about 10 MiB here, and a subscription is answered from memory. Pods are many more
+//! and change more often: those of a subscribed Service alone are watched, by its selector, and of these the ones with a
+//! readiness gate of ours are told.
 
 pub mod config;
 pub mod engine;
@@ -18,6 +20,7 @@ pub mod index;
 pub mod kinds;
 pub mod lease;
 pub mod metrics;
+pub mod pods;
 pub mod proof;
 pub mod relist;
 pub mod start;

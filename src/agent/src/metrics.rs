@@ -14,6 +14,7 @@ enum KindLabel {
     Service,
     EndpointSlice,
     Node,
+    Pod,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -92,6 +93,7 @@ impl Metrics {
             Kind::Service => KindLabel::Service,
             Kind::EndpointSlice => KindLabel::EndpointSlice,
             Kind::Node => KindLabel::Node,
+            Kind::Pod => KindLabel::Pod,
         };
         self.watch_errors.get_or_create(&KindLabels { kind }).inc();
     }

@@ -26,14 +26,16 @@ use tokio::{
 use crate::{
     Config,
     engine::{self, Channels, Hands},
+    index::Input,
     kinds::{EndpointSlice, Node, Service, TargetGroupBinding},
     lease::Elector,
     metrics::Metrics,
+    pods::PodWatcher,
     proof::Prover,
     stream::Connector,
     surroundings::Lookout,
-    watch as watches,
-    write_back::{WriteBack, Writer},
+    watch::{self as watches, Watch},
+    write_back::{GATE_PACE, STATUS_PACE, WriteBack, Writer},
 };
 
 /// Watch events that wait for the index; beyond, the API server waits.
@@ -67,13 +69,13 @@ pub async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<()> {
     let (commands, commands_in) = mpsc::channel(COMMANDS);
     let (findings, findings_in) = mpsc::channel(FINDINGS);
     let (active, is_active) = watch::channel(false);
-    let writer = Writer::default();
+    let (writer, gate_writer) = (Writer::default(), Writer::default());
     let soft = tasks.soft();
 
     macro_rules! watch_kind {
-        ($kind:ty, $name:literal) => {
-            let watch = watches::run::<$kind>(
-                client.clone(),
+        ($kind:ty, $input:path, $name:literal) => {
+            let watch = watches::run(
+                Watch::<$kind>::all(client.clone(), $input),
                 inputs.clone(),
                 metrics.clone(),
                 soft.clone(),
@@ -81,10 +83,10 @@ pub async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<()> {
             tasks.spawn(Kind::Critical, $name, watch);
         };
     }
-    watch_kind!(TargetGroupBinding, "watch target group bindings");
-    watch_kind!(Service, "watch services");
-    watch_kind!(EndpointSlice, "watch endpoint slices");
-    watch_kind!(Node, "watch nodes");
+    watch_kind!(TargetGroupBinding, Input::Sources, "watch target group bindings");
+    watch_kind!(Service, Input::Services, "watch services");
+    watch_kind!(EndpointSlice, Input::Slices, "watch endpoint slices");
+    watch_kind!(Node, Input::Nodes, "watch nodes");
 
     let lookout = Lookout {
         client: client.clone(),
@@ -101,8 +103,10 @@ pub async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<()> {
     };
     let hands = Hands {
         client: client.clone(),
+        pods: PodWatcher::new(client.clone(), inputs, metrics.clone(), tasks.clone()),
         prover: Prover::new(client.clone(), findings.clone(), tasks.clone()),
         writer: writer.clone(),
+        gate_writer: gate_writer.clone(),
         findings: findings.clone(),
         tasks: tasks.clone(),
     };
@@ -112,16 +116,22 @@ pub async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<()> {
         engine::run(channels, hands, metrics.clone(), readiness),
     );
 
-    let write_back = WriteBack {
-        client: client.clone(),
-        writer,
-        findings,
-        instance: config.instance.clone(),
-        clock: clock.clone(),
-        metrics,
-        knows_counts: AtomicBool::new(true),
-    };
-    tasks.spawn(Kind::Critical, "write back", write_back.run(soft.clone()));
+    for (name, writer, pace) in [
+        ("write back", writer, STATUS_PACE),
+        ("write gates", gate_writer, GATE_PACE),
+    ] {
+        let write_back = WriteBack {
+            client: client.clone(),
+            writer,
+            pace,
+            findings: findings.clone(),
+            instance: config.instance.clone(),
+            clock: clock.clone(),
+            metrics: metrics.clone(),
+            knows_counts: AtomicBool::new(true),
+        };
+        tasks.spawn(Kind::Critical, name, write_back.run(soft.clone()));
+    }
 
     let elector = Elector {
         client: client.clone(),

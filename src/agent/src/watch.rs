@@ -38,9 +38,28 @@ enum Broken {
     Ended,
 }
 
-/// Watches one kind in the whole cluster until `stop`.
+/// What is watched: some objects of a kind, and what becomes of the events.
+pub struct Watch<K: Watched> {
+    pub api: Api<K>,
+    /// Only those with these labels.
+    pub labels: Option<String>,
+    pub input: Box<dyn Fn(Event<K::Fact>) -> Input + Send + Sync>,
+}
+
+impl<K: Watched> Watch<K> {
+    /// One kind in the whole cluster.
+    pub fn all(client: Client, input: fn(Event<K::Fact>) -> Input) -> Self {
+        Self {
+            api: Api::all(client),
+            labels: None,
+            input: Box::new(input),
+        }
+    }
+}
+
+/// Watches until `stop`.
 pub async fn run<K: Watched>(
-    client: Client,
+    watch: Watch<K>,
     inputs: mpsc::Sender<Input>,
     metrics: Metrics,
     stop: CancellationToken,
@@ -48,7 +67,7 @@ pub async fn run<K: Watched>(
     let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(10));
     let mut strategy = InitialListStrategy::StreamingList;
     loop {
-        let attempt = follow::<K>(&client, strategy.clone(), &inputs, &metrics, &mut backoff);
+        let attempt = follow(&watch, strategy.clone(), &inputs, &metrics, &mut backoff);
         let Some(broken) = stop.run_until_cancelled(attempt).await else {
             return;
         };
@@ -61,7 +80,7 @@ pub async fn run<K: Watched>(
             }
             Broken::Lost(reason) => {
                 tracing::warn!(kind = %K::KIND, reason, "the kind cannot be seen; what was stated stays");
-                if inputs.send(K::input(Event::Lost(reason))).await.is_err() {
+                if inputs.send((watch.input)(Event::Lost(reason))).await.is_err() {
                     return;
                 }
             }
@@ -75,7 +94,7 @@ pub async fn run<K: Watched>(
 }
 
 async fn follow<K: Watched>(
-    client: &Client,
+    watch: &Watch<K>,
     strategy: InitialListStrategy,
     inputs: &mpsc::Sender<Input>,
     metrics: &Metrics,
@@ -84,7 +103,8 @@ async fn follow<K: Watched>(
     let streaming = matches!(strategy, InitialListStrategy::StreamingList);
     let mut config = watcher::Config::default().timeout(WATCH_SECONDS).page_size(PAGE);
     config.initial_list_strategy = strategy;
-    let mut events = pin!(watcher(Api::<K>::all(client.clone()), config).default_backoff());
+    config.label_selector.clone_from(&watch.labels);
+    let mut events = pin!(watcher(watch.api.clone(), config).default_backoff());
     let mut listed = false;
     loop {
         let next = if streaming && !listed {
@@ -111,7 +131,7 @@ async fn follow<K: Watched>(
             listed = true;
             backoff.reset();
         }
-        if inputs.send(K::input(translate(event))).await.is_err() {
+        if inputs.send((watch.input)(translate(event))).await.is_err() {
             return Broken::Stopped;
         }
     }

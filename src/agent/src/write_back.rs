@@ -1,4 +1,5 @@
-//! Writes the service's answers into TargetGroupBindings: status and events. The latest per object wins.
+//! Writes the service's answers into the cluster: status and events of TargetGroupBindings, readiness gates of pods. The
+//! latest per object, and of a pod per gate, wins.
 
 use std::{
     collections::BTreeMap,
@@ -9,13 +10,16 @@ use std::{
     time::Duration,
 };
 
-use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::api::core::v1::{ObjectReference, Pod};
 use kube::{
     Api, Client,
     api::{ApiResource, DynamicObject, Patch, PatchParams},
     runtime::events::{Event, EventType, Recorder, Reporter},
 };
-use model::ownership::{LBC_FINALIZER, Marks};
+use model::{
+    ownership::{LBC_FINALIZER, Marks},
+    pod::condition_type,
+};
 use runtime::{Clock, backoff::Backoff};
 use serde_json::{Value, json};
 use tokio::{
@@ -27,8 +31,10 @@ use wire::agent::v1;
 
 use crate::{engine::Finding, kinds::TargetGroupBinding, metrics::Metrics};
 
-/// At most so many objects a second.
-const PACE: Duration = Duration::from_millis(20);
+/// At most so many statuses a second.
+pub const STATUS_PACE: Duration = Duration::from_millis(20);
+/// Gates are many at once and somebody waits for each.
+pub const GATE_PACE: Duration = Duration::from_millis(5);
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 const ATTEMPTS: u32 = 5;
 /// The longest text that the events API takes.
@@ -37,7 +43,8 @@ const NOTE_BYTES: usize = 1024;
 /// Who fills fields in, in `metadata.managedFields`.
 const FIELD_MANAGER: &str = "elbow-defaults";
 
-type Key = (String, String);
+/// Namespace, name, and of a pod the gate.
+type Key = (String, String, Option<String>);
 
 #[derive(Debug, thiserror::Error)]
 enum Error {
@@ -57,10 +64,43 @@ impl Error {
     }
 }
 
+/// What is to be written.
+#[derive(Debug)]
+pub enum Order {
+    /// Into a TargetGroupBinding.
+    Object(v1::WriteBack),
+    /// Into a readiness gate of a pod.
+    Gate {
+        id: u64,
+        pod: v1::PodRef,
+        gate: v1::Gate,
+    },
+}
+
+impl Order {
+    fn id(&self) -> u64 {
+        match self {
+            Self::Object(write_back) => write_back.write_back_id,
+            Self::Gate { id, .. } => *id,
+        }
+    }
+
+    fn key(&self) -> Key {
+        match self {
+            Self::Object(write_back) => (write_back.namespace.clone(), write_back.name.clone(), None),
+            Self::Gate { id: _, pod, gate } => (
+                pod.namespace.clone(),
+                pod.name.clone(),
+                Some(gate.binding.clone()),
+            ),
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Job {
     epoch: u64,
-    write_back: v1::WriteBack,
+    order: Order,
     attempt: u32,
 }
 
@@ -76,16 +116,13 @@ struct Waiting {
 
 impl Writer {
     /// Replaces what waits for the same object; only what is written is answered.
-    pub fn write(&self, epoch: u64, write_back: v1::WriteBack) {
-        let key = (write_back.namespace.clone(), write_back.name.clone());
-        self.jobs().insert(
-            key,
-            Job {
-                epoch,
-                write_back,
-                attempt: 1,
-            },
-        );
+    pub fn write(&self, epoch: u64, order: Order) {
+        let job = Job {
+            epoch,
+            order,
+            attempt: 1,
+        };
+        self.jobs().insert(job.order.key(), job);
         self.0.arrived.notify_one();
     }
 
@@ -104,8 +141,7 @@ impl Writer {
 
     /// Back in line, unless something newer is there.
     fn retry(&self, job: Job) {
-        let key = (job.write_back.namespace.clone(), job.write_back.name.clone());
-        self.jobs().entry(key).or_insert(Job {
+        self.jobs().entry(job.order.key()).or_insert(Job {
             attempt: job.attempt + 1,
             ..job
         });
@@ -117,6 +153,8 @@ impl Writer {
 pub struct WriteBack {
     pub client: Client,
     pub writer: Writer,
+    /// Between two objects.
+    pub pace: Duration,
     pub findings: mpsc::Sender<Finding>,
     pub instance: String,
     pub clock: Clock,
@@ -135,14 +173,17 @@ impl WriteBack {
         };
         let recorder = Recorder::new(self.client.clone(), reporter);
         let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
-        let mut pace = interval(PACE);
+        let mut pace = interval(self.pace);
         pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             pace.tick().await;
             let Some(job) = soft.run_until_cancelled(self.writer.next()).await else {
                 return;
             };
-            let written = self.write(&job.write_back, &recorder).await;
+            let written = match &job.order {
+                Order::Object(write_back) => self.write(write_back, &recorder).await,
+                Order::Gate { id: _, pod, gate } => self.write_gate(pod, gate).await,
+            };
             self.metrics.wrote_back(written.is_ok());
             let error = match written {
                 Ok(()) => {
@@ -150,20 +191,20 @@ impl WriteBack {
                     None
                 }
                 Err(error) if error.is_passing() && job.attempt < ATTEMPTS => {
-                    tracing::info!(object = %job.write_back.name, %error, "a status is written again later");
+                    tracing::info!(object = ?job.order.key(), %error, "what is to be written back is written again later");
                     self.writer.retry(job);
                     soft.run_until_cancelled(tokio::time::sleep(backoff.next_delay()))
                         .await;
                     continue;
                 }
                 Err(error) => {
-                    tracing::warn!(object = %job.write_back.name, %error, "a status cannot be written");
+                    tracing::warn!(object = ?job.order.key(), %error, "what is to be written back cannot be written");
                     Some(error.to_string())
                 }
             };
             let found = Finding::WrittenBack {
                 epoch: job.epoch,
-                id: job.write_back.write_back_id,
+                id: job.order.id(),
                 error,
             };
             if self.findings.send(found).await.is_err() {
@@ -234,6 +275,66 @@ impl WriteBack {
             timeout(CALL_TIMEOUT, recorder.publish(&to_event(event), &reference)).await??;
         }
         Ok(())
+    }
+}
+
+impl WriteBack {
+    /// Sets the condition of a pod's readiness gate, unless it says so already.
+    async fn write_gate(&self, pod: &v1::PodRef, gate: &v1::Gate) -> Result<(), Error> {
+        let v1::PodRef { namespace, name, uid } = pod;
+        let v1::Gate {
+            binding,
+            state: Some(state),
+        } = gate
+        else {
+            return Ok(());
+        };
+        let v1::GateState {
+            status,
+            reason,
+            message,
+        } = state;
+        let api = Api::<Pod>::namespaced(self.client.clone(), namespace);
+        let Some(pod) = timeout(CALL_TIMEOUT, api.get_opt(name)).await?? else {
+            return Ok(());
+        };
+        if pod.metadata.uid.as_deref() != Some(uid) {
+            return Ok(());
+        }
+        let kind = condition_type(binding);
+        let conditions = pod.status.and_then(|status| status.conditions);
+        let present = conditions
+            .into_iter()
+            .flatten()
+            .find(|condition| condition.type_ == kind);
+        let mut since = json!(self.clock.now());
+        if let Some(present) = present.filter(|present| present.status == *status) {
+            let says = |given: &Option<String>, text: &str| given.as_deref().unwrap_or_default() == text;
+            if says(&present.reason, reason) && says(&present.message, message) {
+                return Ok(());
+            }
+            since = json!(present.last_transition_time);
+        }
+        // The UID: a later pod of this name is not touched. Conditions are merged by their type.
+        let patch = Patch::Strategic(json!({
+            "metadata": {"uid": uid},
+            "status": {"conditions": [{
+                "type": kind,
+                "status": status,
+                "reason": reason,
+                "message": message,
+                "lastTransitionTime": since,
+            }]},
+        }));
+        match timeout(
+            CALL_TIMEOUT,
+            api.patch_status(name, &PatchParams::default(), &patch),
+        )
+        .await?
+        {
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+            patched => Ok(patched.map(drop)?),
+        }
     }
 }
 
@@ -438,10 +539,10 @@ mod tests {
                 take_over: false,
                 target_type: String::new(),
             };
-            writer.write(1, write_back);
+            writer.write(1, Order::Object(write_back));
         }
         let jobs = writer.jobs();
         assert_eq!(jobs.len(), 1);
-        assert_eq!(jobs.values().next().unwrap().write_back.write_back_id, 3);
+        assert_eq!(jobs.values().next().unwrap().order.id(), 3);
     }
 }

@@ -23,6 +23,7 @@ use sandbox::{
     kubernetes::{ControlPlane, Options},
     process::{Process, Program},
 };
+use serde_json::json;
 use service::{Service, TOKEN};
 use wire::agent::v1::{self as v1, server_message::Message};
 
@@ -124,8 +125,27 @@ impl Cluster {
 
     fn web(&self) {
         self.apply(
-            "{apiVersion: v1, kind: Service, metadata: {name: web, namespace: shop}, spec: {ports: [{port: 80}]}}",
+            "{apiVersion: v1, kind: Service, metadata: {name: web, namespace: shop}, spec: {selector: {app: web}, ports: [{port: 80}]}}",
         );
+    }
+
+    /// A pod of `web` that waits for the gate of `first`. Answers its UID.
+    fn gated(&self) -> String {
+        self.kubectl(&["-n", "shop", "create", "serviceaccount", "default"]);
+        self.apply(
+            "{apiVersion: v1, kind: Pod, metadata: {name: gated, namespace: shop, labels: {app: web}}, spec: {\
+             automountServiceAccountToken: false, containers: [{name: web, image: web}], \
+             readinessGates: [{conditionType: target-health.elbv2.k8s.aws/first}], terminationGracePeriodSeconds: 7}}",
+        );
+        self.kubectl(&[
+            "-n",
+            "shop",
+            "get",
+            "pod",
+            "gated",
+            "-o",
+            "jsonpath={.metadata.uid}",
+        ])
     }
 
     /// A slice of `web` whose endpoints are pods that do not exist.
@@ -193,6 +213,124 @@ fn answer(uid: &str) -> v1::WriteBack {
         take_over: false,
         target_type: String::new(),
     }
+}
+
+/// Tells that the gate of `first` on the pod `gated` is to say `status`.
+fn gate(id: u64, uid: &str, status: &str) -> v1::GateWriteBack {
+    let state = v1::GateState {
+        status: status.into(),
+        reason: "Elb.InitialHealthChecking".into(),
+        message: format!("Round {id}."),
+    };
+    v1::GateWriteBack {
+        write_back_id: id,
+        pod: Some(v1::PodRef {
+            namespace: "shop".into(),
+            name: "gated".into(),
+            uid: uid.into(),
+        }),
+        gate: Some(v1::Gate {
+            binding: "first".into(),
+            state: Some(state),
+        }),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_gate_of_a_pod_is_told_and_written_into_that_pod_alone() {
+    let cluster = Cluster::start("gate").await;
+    cluster.install_all();
+    cluster.web();
+    let uid = cluster.gated();
+    let mut agent = cluster.agent("pod-1").await;
+    let service = &cluster.service;
+    let pod = |told: &service::Told| told.mirror.pods.get(&shop("web"))?.get(&shop("gated")).cloned();
+    let told = service.until("the pod", |told| pod(told).is_some()).await;
+    let first = pod(&told).unwrap();
+    assert_eq!((first.gates["first"].as_ref(), first.grace_seconds), (None, 7));
+    assert!(!first.containers_ready);
+    assert_eq!(told.mirror.graces[&shop("web")], Some(7));
+
+    let ready = r#"{"status":{"conditions":[{"type":"ContainersReady","status":"True"}]}}"#;
+    cluster.kubectl(&[
+        "-n",
+        "shop",
+        "patch",
+        "pod",
+        "gated",
+        "--subresource=status",
+        "-p",
+        ready,
+    ]);
+    service
+        .until("its containers", |told| {
+            pod(told).is_some_and(|pod| pod.containers_ready)
+        })
+        .await;
+    let write = async |write_back: v1::GateWriteBack| {
+        let id = write_back.write_back_id;
+        service.say(Message::Gate(write_back)).await;
+        let result = Statement::WriteBackResult { id, error: None };
+        service
+            .until("the result", |told| told.statements.contains(&result))
+            .await;
+    };
+    let present = || {
+        let pod = cluster.kubectl(&["-n", "shop", "get", "pod", "gated", "-o", "json"]);
+        let pod: serde_json::Value = serde_json::from_str(&pod).unwrap();
+        let conditions = pod["status"]["conditions"].as_array().unwrap().clone();
+        assert!(
+            conditions
+                .iter()
+                .any(|condition| condition["type"] == "ContainersReady"),
+            "others' conditions stay: {conditions:?}"
+        );
+        let gates = conditions
+            .into_iter()
+            .filter(|condition| condition["type"] == "target-health.elbv2.k8s.aws/first");
+        (
+            gates.collect::<Vec<_>>(),
+            pod["metadata"]["resourceVersion"].clone(),
+        )
+    };
+    write(gate(1, &uid, "False")).await;
+    let (gates, _) = present();
+    assert_eq!(gates.len(), 1);
+    assert_eq!(
+        (&gates[0]["status"], &gates[0]["reason"], &gates[0]["message"]),
+        (
+            &json!("False"),
+            &json!("Elb.InitialHealthChecking"),
+            &json!("Round 1.")
+        )
+    );
+    let since = gates[0]["lastTransitionTime"].clone();
+    service
+        .until("the gate", |told| {
+            pod(told).is_some_and(|pod| {
+                pod.gates["first"]
+                    .as_ref()
+                    .is_some_and(|gate| gate.message == "Round 1.")
+            })
+        })
+        .await;
+    // Other words of the same status keep its time.
+    write(gate(2, &uid, "False")).await;
+    assert_eq!(present().0[0]["lastTransitionTime"], since);
+    write(gate(3, &uid, "True")).await;
+    let (gates, version) = present();
+    assert_eq!(gates[0]["status"], "True");
+
+    // The same again writes nothing, and a later pod of the name is left alone.
+    write(v1::GateWriteBack {
+        write_back_id: 4,
+        ..gate(3, &uid, "True")
+    })
+    .await;
+    write(gate(5, "6f8bdc5e-0000-4000-8000-000000000009", "False")).await;
+    assert_eq!(present().1, version);
+    agent.stop(std::time::Duration::from_secs(15)).await.unwrap();
+    cluster.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,6 +8,7 @@ use agent::{
     engine::{self, Channels, Command, Hands, Link},
     index::{Event, Input},
     metrics::Metrics,
+    pods::PodWatcher,
     proof::Prover,
     write_back::Writer,
 };
@@ -36,10 +37,13 @@ fn start() -> Engine {
     let (findings, findings_in) = mpsc::channel(8);
     let nowhere = kube::Config::new("http://127.0.0.1:1".parse().unwrap());
     let client = Client::try_from(nowhere).unwrap();
+    let metrics = Metrics::new(&mut Registry::default());
     let hands = Hands {
         client: client.clone(),
+        pods: PodWatcher::new(client.clone(), inputs.clone(), metrics.clone(), tasks.clone()),
         prover: Prover::new(client, findings.clone(), tasks.clone()),
         writer: Writer::default(),
+        gate_writer: Writer::default(),
         findings,
         tasks: tasks.clone(),
     };
@@ -48,7 +52,6 @@ fn start() -> Engine {
         commands: commands_in,
         findings: findings_in,
     };
-    let metrics = Metrics::new(&mut Registry::default());
     let readiness = Readiness::default();
     tasks.spawn(
         Kind::Job,

@@ -6,6 +6,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::pod::PodFacts;
+
 /// `namespace/name` of a Kubernetes object.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -196,6 +198,7 @@ pub struct ServiceFacts {
     /// All slices, once a complete snapshot of them was stored.
     pub slices: Stated<Vec<EndpointSlice>>,
     pub departures: Vec<Departure>,
+    pub pods: PodFacts,
     /// When the agent last answered a relist with consistent reads of the Service and all its slices.
     pub confirmed_at: Option<Timestamp>,
 }

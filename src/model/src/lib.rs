@@ -24,6 +24,7 @@ pub mod observed;
 pub mod ownership;
 pub mod pause;
 pub mod plan;
+pub mod pod;
 pub mod rule_plan;
 pub mod sabotage;
 pub mod scope;

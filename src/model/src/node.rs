@@ -150,6 +150,8 @@ pub struct NodeFacts {
     pub hosts: Stated<BTreeMap<String, Option<String>>>,
     /// Those whose Ready is Unknown, by name.
     pub unknown: BTreeSet<String>,
+    /// Those whose Ready is False, by name.
+    pub down: BTreeSet<String>,
     /// Of the nodes of a group of type `instance`.
     pub departures: Vec<NodeDeparture>,
     /// Why the agent cannot see nodes, if it said so.

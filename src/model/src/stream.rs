@@ -12,6 +12,7 @@ use crate::{
     fact::{EndpointSlice, Evidence, ObjectName, ObjectVersion, PodRef, Service},
     node::{Node, NodeRef},
     ownership::{Marks, Surroundings},
+    pod::Pod,
 };
 
 /// The first statement of a stream.
@@ -134,6 +135,13 @@ pub enum Update {
     /// Nodes that were deleted, and whose end a live read proved.
     NodesGone(Vec<NodeRef>),
     Confirm(Confirm),
+    /// Those with a gate of ours among the pods that the Service selects.
+    Pods {
+        service: ObjectName,
+        change: Change<Pod>,
+        /// The shortest termination grace of all that it selects, in seconds; `None`: there is no pod.
+        shortest_grace: Option<u32>,
+    },
 }
 
 /// Anything an agent says after its Hello.

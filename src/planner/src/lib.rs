@@ -13,6 +13,7 @@ mod admission;
 mod budget;
 mod contest;
 mod fleet;
+mod gate;
 mod guard;
 mod holds;
 mod input;
@@ -26,6 +27,7 @@ mod wanted;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use fleet::is_frozen;
+pub use gate::{Gates, gates};
 pub use input::{Circumstances, Input, Seen};
 use model::{
     Observed, TargetKey,

@@ -63,6 +63,11 @@ impl<'a> Sight<'a> {
             .is_some_and(|observed| observed.is_registered())
     }
 
+    /// What AWS says of the target, also while it drains.
+    pub(crate) fn target(&self, key: &TargetKey) -> Option<&'a ObservedTarget> {
+        self.targets.get(key).copied()
+    }
+
     /// Whether AWS's health checks have given the target up already.
     pub(crate) fn is_unhealthy(&self, key: &TargetKey) -> bool {
         let unhealthy = |observed: &&ObservedTarget| {

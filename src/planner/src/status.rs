@@ -12,6 +12,7 @@ use model::{
     ownership::{SERVE_LABEL, Serve, Standing},
     pause::Pause,
     plan::{HoldReason, Plan, Step},
+    pod::GATE_NAME_BYTES,
     target::TargetType,
 };
 
@@ -138,6 +139,10 @@ impl<'a> Account<'a> {
         }
         let spec = self.holder.input.binding.spec.as_ref();
         told::add(self.holder.input, &mut ready);
+        for warning in self.warnings(input) {
+            ready.message.push_str("; warning: ");
+            ready.message.push_str(&warning);
+        }
         for warning in spec.iter().flat_map(|spec| &spec.warnings) {
             ready.message.push_str("; warning: ");
             ready.message.push_str(warning);
@@ -151,6 +156,19 @@ impl<'a> Account<'a> {
             held: count(self.held),
             target_type: self.to_fill_in(input),
         }
+    }
+
+    /// What a user should know although the binding works.
+    fn warnings(&self, input: &Input) -> Vec<String> {
+        let _ = input;
+        let bound = self.holder.input;
+        let mut warnings = Vec::new();
+        if bound.binding.object.name.len() > GATE_NAME_BYTES {
+            warnings.push(format!(
+                "the name has more than {GATE_NAME_BYTES} characters, so that Kubernetes lets no pod have a readiness gate of it"
+            ));
+        }
+        warnings
     }
 
     /// The target type, for an object that leaves it out and is acted on.

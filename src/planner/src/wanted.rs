@@ -13,7 +13,7 @@ use model::{
     target_group::{IpAddressType, TargetGroupFacts},
 };
 
-use crate::{Input, admission, instance};
+use crate::{Input, admission, gate::Deadlock, instance};
 
 /// What a binding says about targets.
 #[derive(Clone, Debug)]
@@ -34,7 +34,7 @@ pub(crate) enum Wish {
 /// What a binding's facts say, once they can be read.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Statement {
-    /// Ready endpoints, each with its pod; or the instances of ready nodes.
+    /// Ready endpoints, and those that only wait for AWS to find them healthy, each with its pod; or the instances of ready nodes.
     pub wanted: BTreeMap<TargetKey, Option<PodRef>>,
     /// Endpoints that are there and not ready, nor terminating.
     pub not_ready: BTreeMap<TargetKey, Option<PodRef>>,
@@ -97,7 +97,7 @@ pub(crate) fn wish(group: &Input, input: &BoundService) -> Wish {
         let Stated::Known(slices) = &input.facts.slices else {
             return awaiting(&format!("the EndpointSlices of Service `{}`", spec.service));
         };
-        found.map(|(_, port)| endpoints(slices, port, facts, &input.nodes))
+        found.map(|(_, port)| endpoints(slices, port, facts, input))
     };
     // Known to be gone: nothing is wanted. What was registered goes the guarded way.
     Wish::Stated(stated.unwrap_or_else(|problem| Statement {
@@ -111,8 +111,9 @@ fn endpoints(
     slices: &[EndpointSlice],
     port: &ServicePort,
     facts: &TargetGroupFacts,
-    nodes: &NodeFacts,
+    input: &BoundService,
 ) -> Statement {
+    let deadlock = Deadlock::of(input);
     let family = match facts.ip_address_type {
         IpAddressType::Ipv4 => AddressFamily::Ipv4,
         IpAddressType::Ipv6 => AddressFamily::Ipv6,
@@ -133,7 +134,7 @@ fn endpoints(
         for number in numbers.filter_map(|p| p.port) {
             for endpoint in &slice.endpoints {
                 for address in &endpoint.addresses {
-                    statement.add(endpoint, *address, number, nodes);
+                    statement.add(endpoint, *address, number, &input.nodes, &deadlock);
                 }
             }
         }
@@ -143,7 +144,14 @@ fn endpoints(
 }
 
 impl Statement {
-    fn add(&mut self, endpoint: &Endpoint, address: IpAddr, port: u16, nodes: &NodeFacts) {
+    fn add(
+        &mut self,
+        endpoint: &Endpoint,
+        address: IpAddr,
+        port: u16,
+        nodes: &NodeFacts,
+        deadlock: &Deadlock<'_>,
+    ) {
         let key = TargetKey::ip(address, port);
         // A node that nobody hears of says nothing about its pods: AWS's health checks judge.
         let unheard = || {
@@ -154,7 +162,10 @@ impl Statement {
         };
         if endpoint.is_terminating() {
             self.terminating.insert(key, endpoint.pod.clone());
-        } else if endpoint.is_ready() || unheard() {
+        } else if endpoint.is_ready()
+            || unheard()
+            || deadlock.holds(endpoint.pod.as_ref(), endpoint.node.as_ref())
+        {
             self.wanted.insert(key, endpoint.pod.clone());
         } else {
             self.not_ready.insert(key, endpoint.pod.clone());

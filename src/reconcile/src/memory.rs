@@ -17,6 +17,8 @@ pub(crate) struct Memory {
     /// What was reported last: the same is not written again.
     pub(crate) statuses: BTreeMap<BindingId, BindingStatus>,
     pub(crate) holds: Option<Vec<Hold>>,
+    /// Whether gates may be on their way to clusters; `None`: a former writer's.
+    pub(crate) gates: Option<bool>,
 }
 
 impl Default for Memory {
@@ -27,6 +29,7 @@ impl Default for Memory {
             backoff: backoff(),
             statuses: BTreeMap::new(),
             holds: None,
+            gates: None,
         }
     }
 }
@@ -46,7 +49,11 @@ pub(crate) fn wake_in(now: Timestamp, wake_at: Option<Timestamp>) -> Option<Dura
 impl Memory {
     /// Whether AWS was not asked since `since`.
     pub(crate) fn is_older_than(&self, since: Timestamp) -> bool {
-        let older = |at: Option<Timestamp>| at.is_none_or(|at| at < since);
-        older(self.seen.facts.at()) || older(self.seen.targets.at())
+        self.seen.facts.at().is_none_or(|at| at < since) || self.is_health_older_than(since)
+    }
+
+    /// Whether AWS was not asked about the targets since `since`.
+    pub(crate) fn is_health_older_than(&self, since: Timestamp) -> bool {
+        self.seen.targets.at().is_none_or(|at| at < since)
     }
 }

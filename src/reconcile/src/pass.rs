@@ -2,14 +2,17 @@
 
 use std::{sync::Arc, time::Duration};
 
-use aws::ShardClient;
+use aws::{ShardClient, budget::Category};
 use jiff::{SignedDuration, Timestamp};
 use model::{
     Observed, PlanId, TargetGroupArn,
     binding::Lifecycle,
     plan::{Observe, Plan, Step},
+    pod::Gate,
+    target::ObservedTarget,
+    target_group::TargetGroupFacts,
 };
-use planner::{Circumstances, Input};
+use planner::{Circumstances, Gates, Input};
 use store::{Fence, Store};
 use tokio::{sync::watch, time::Instant};
 
@@ -43,6 +46,21 @@ pub(crate) enum Error {
     Observe(#[from] aws::Error),
 }
 
+/// What AWS says of a group and its targets.
+type Described = (Observed<TargetGroupFacts>, Observed<Vec<ObservedTarget>>);
+
+/// What AWS is asked.
+#[derive(Clone, Copy)]
+enum Look {
+    /// What the group is, and its targets.
+    All,
+    /// Its targets alone.
+    Health,
+}
+
+/// How full the bucket of reads must be for those that only pods wait for.
+const WAITING_LEVEL: f64 = 0.5;
+
 /// More rounds than any sequence of steps needs; what is left then is work for the next pass.
 pub(crate) const ROUNDS: usize = 6;
 
@@ -66,14 +84,16 @@ impl Context {
                 input = self.gather(arn, memory).await?;
             }
             let mut plan = planner::plan(&input);
-            if !observed && self.should_observe(&input, &plan, memory) {
+            let gates = planner::gates(&input);
+            if !observed && let Some(look) = self.should_observe(&input, &plan, &gates, memory) {
                 observed = true;
-                self.observe(arn, memory).await?;
+                self.observe(arn, memory, look).await?;
                 continue;
             }
             if plan.steps.is_empty() {
                 self.report(&input, &plan, memory).await?;
-                return Ok(wake_in(input.now, plan.wake_at));
+                let again = gates.waiting.then_some(self.settings.observe_waiting_every);
+                return Ok(earlier(again, wake_in(input.now, plan.wake_at)));
             }
             permits.tenant = tenant(&input);
             let next = ripe.ask(&permits, &plan);
@@ -131,25 +151,34 @@ impl Context {
 
     /// Whether AWS must be asked before this plan counts: the plan says so, or the last answer is old and somebody is
     /// interested in the group.
-    fn should_observe(&self, input: &Input, plan: &Plan, memory: &Memory) -> bool {
-        let age = SignedDuration::try_from(self.settings.observe_every).unwrap_or(SignedDuration::MAX);
+    fn should_observe(&self, input: &Input, plan: &Plan, gates: &Gates, memory: &Memory) -> Option<Look> {
+        let before = |age: Duration| input.now - SignedDuration::try_from(age).unwrap_or(SignedDuration::MAX);
         match plan.observe {
-            Some(Observe::First | Observe::Verify) => true,
-            None => input.is_of_interest() && plan.steps.is_empty() && memory.is_older_than(input.now - age),
+            Some(Observe::First | Observe::Verify) => return Some(Look::All),
+            None if !plan.steps.is_empty() || !input.is_of_interest() => return None,
+            None => {}
         }
+        if memory.is_older_than(before(self.settings.observe_every)) {
+            return Some(Look::All);
+        }
+        // Pods that wait have a half of the reads: the other is for who changes something.
+        let due = memory.is_health_older_than(before(self.settings.observe_waiting_every));
+        let is_affordable = || self.client.level(Category::Describe) > WAITING_LEVEL;
+        (gates.waiting && due && is_affordable()).then_some(Look::Health)
     }
 
-    async fn observe(&self, arn: &TargetGroupArn, memory: &mut Memory) -> Result<(), Error> {
+    async fn observe(&self, arn: &TargetGroupArn, memory: &mut Memory, look: Look) -> Result<(), Error> {
         // A failed read leaves what was seen before: it says nothing, in particular not that nothing is there.
-        let described = async {
-            let facts = self.client.target_group(arn).await?;
-            let targets = match &facts {
-                Observed::Absent { at } => Observed::Absent { at: *at },
-                Observed::Unknown | Observed::Present { .. } => self.client.target_health(arn).await?,
-            };
-            Ok::<_, aws::Error>((facts, targets))
+        let described = match look {
+            Look::All => self.describe(arn).await,
+            Look::Health => match self.client.target_health(arn).await {
+                Ok(targets @ Observed::Present { .. }) => Ok((memory.seen.facts.clone(), targets)),
+                // The group may be gone, which is more than its health.
+                Ok(Observed::Absent { .. } | Observed::Unknown) => self.describe(arn).await,
+                Err(error) => Err(error),
+            },
         };
-        let (facts, targets) = match described.await {
+        let (facts, targets) = match described {
             Ok(described) => described,
             Err(error) => {
                 memory.seen.failure = Some(error.problem());
@@ -171,6 +200,15 @@ impl Context {
                 .await?;
         }
         Ok(())
+    }
+
+    async fn describe(&self, arn: &TargetGroupArn) -> Result<Described, aws::Error> {
+        let facts = self.client.target_group(arn).await?;
+        let targets = match &facts {
+            Observed::Absent { at } => Observed::Absent { at: *at },
+            Observed::Unknown | Observed::Present { .. } => self.client.target_health(arn).await?,
+        };
+        Ok((facts, targets))
     }
 
     /// Tells what became of the bindings, beside what must be [noted](Self::note).
@@ -196,6 +234,8 @@ impl Context {
     /// Notes what the guards keep back and since when, and asks clusters for what would release it.
     async fn note(&self, input: &Input, plan: &Plan, memory: &mut Memory) -> Result<(), Error> {
         let arn = &input.arn;
+        let Gates { to_write, .. } = planner::gates(input);
+        self.write_gates(arn, &to_write, memory).await?;
         if !plan.marks.is_empty() {
             self.store.apply_marks(&self.fence, arn, &plan.marks).await?;
         }
@@ -205,6 +245,20 @@ impl Context {
         if memory.holds.as_ref() != Some(&plan.holds) {
             self.store.sync_holds(&self.fence, arn, &plan.holds).await?;
             memory.holds = Some(plan.holds.clone());
+        }
+        Ok(())
+    }
+
+    /// Hands over what gates are to say. What is on its way is compared each time: an agent may have written it since.
+    async fn write_gates(
+        &self,
+        arn: &TargetGroupArn,
+        gates: &[Gate],
+        memory: &mut Memory,
+    ) -> Result<(), Error> {
+        if memory.gates != Some(false) || !gates.is_empty() {
+            self.store.sync_gates(&self.fence, arn, gates).await?;
+            memory.gates = Some(!gates.is_empty());
         }
         Ok(())
     }

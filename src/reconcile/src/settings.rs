@@ -21,6 +21,8 @@ pub struct Settings {
     pub sweep: Duration,
     /// How old what AWS said may grow before it is asked again.
     pub observe_every: Duration,
+    /// The same while a pod waits for AWS to find it healthy.
+    pub observe_waiting_every: Duration,
     /// How many groups of a shard are worked on at once.
     pub concurrency: usize,
     /// How many ingress rules AWS lets a security group have.
@@ -39,6 +41,7 @@ impl Settings {
             attempt_timeout: Duration::from_secs(3),
             sweep: Duration::from_secs(30),
             observe_every: Duration::from_mins(2),
+            observe_waiting_every: Duration::from_secs(5),
             concurrency: 64,
             rules_per_security_group: 60,
             guards: Guards::default(),

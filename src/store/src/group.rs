@@ -15,6 +15,7 @@ use model::{
     node::NodeFacts,
     pause::Pause,
     plan::Hold,
+    pod::{Pod, PodFacts, StoredPod},
     target_group::TargetGroup,
 };
 use serde::{Deserialize, de::DeserializeOwned};
@@ -106,6 +107,9 @@ impl Store {
                     'unknown', (
                         select json_agg(n.name) from nodes n where n.cluster_id = c.id and n.ready = 'unknown'
                     ),
+                    'down', (
+                        select json_agg(n.name) from nodes n where n.cluster_id = c.id and n.ready = 'false'
+                    ),
                     'departures', (
                         select json_agg(to_jsonb(d) order by d.name, d.uid)
                         from node_departures d where d.cluster_id = c.id and kind.instance
@@ -114,6 +118,11 @@ impl Store {
                 (select json_agg(json_build_object(
                     'cluster_id', s.cluster_id, 'namespace', s.namespace, 'service', s.name, 'known', s.known,
                     'body', s.body, 'slices_known', s.slices_known, 'confirmed_at', s.confirmed_at,
+                    'pods_known', s.pods_known, 'shortest_grace', s.shortest_grace,
+                    'pods', (
+                        select json_agg(json_build_object('body', p.body, 'since', p.since) order by p.name) from pods p
+                        where p.cluster_id = s.cluster_id and p.namespace = s.namespace and p.service = s.name
+                    ),
                     'slices', (
                         select json_agg(e.body order by e.name) from endpoint_slices e
                         where e.cluster_id = s.cluster_id and e.namespace = s.namespace and e.service = s.name
@@ -161,6 +170,11 @@ impl Store {
             select json_build_object(
                 'cluster_id', s.cluster_id, 'namespace', s.namespace, 'service', s.name, 'known', s.known,
                 'body', s.body, 'slices_known', s.slices_known, 'confirmed_at', s.confirmed_at,
+                'pods_known', s.pods_known, 'shortest_grace', s.shortest_grace,
+                'pods', (
+                    select json_agg(json_build_object('body', p.body, 'since', p.since) order by p.name) from pods p
+                    where p.cluster_id = s.cluster_id and p.namespace = s.namespace and p.service = s.name
+                ),
                 'slices', (
                     select json_agg(e.body order by e.name) from endpoint_slices e
                     where e.cluster_id = s.cluster_id and e.namespace = s.namespace and e.service = s.name
@@ -392,6 +406,15 @@ struct ServiceRow {
     confirmed_at: Option<Timestamp>,
     slices: Option<Vec<EndpointSlice>>,
     departures: Option<Vec<DepartureRow>>,
+    pods_known: bool,
+    shortest_grace: Option<u32>,
+    pods: Option<Vec<PodRow>>,
+}
+
+#[derive(Deserialize)]
+struct PodRow {
+    body: Pod,
+    since: Timestamp,
 }
 
 #[derive(Deserialize)]
@@ -421,6 +444,8 @@ impl ServiceRow {
                 at,
             })
         });
+        let pods = self.pods.unwrap_or_default().into_iter();
+        let pods = pods.map(|PodRow { body: pod, since }| StoredPod { pod, since });
         let facts = ServiceFacts {
             service: if self.known {
                 Stated::Known(self.body)
@@ -434,6 +459,14 @@ impl ServiceRow {
             },
             departures: departures.collect::<Result<_>>()?,
             confirmed_at: self.confirmed_at,
+            pods: PodFacts {
+                gated: if self.pods_known {
+                    Stated::Known(pods.collect())
+                } else {
+                    Stated::Unknown
+                },
+                shortest_grace: self.shortest_grace,
+            },
         };
         Ok(((self.cluster_id, self.namespace, self.service), facts))
     }

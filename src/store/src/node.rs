@@ -20,6 +20,7 @@ pub(crate) struct NodesRow {
     unsynced: Option<String>,
     nodes: Option<Vec<NodeRow>>,
     unknown: Option<Vec<String>>,
+    down: Option<Vec<String>>,
     departures: Option<Vec<DepartureRow>>,
 }
 
@@ -63,6 +64,7 @@ impl NodesRow {
             nodes: stated(self.known, || nodes.collect()),
             hosts: stated(self.hosts_known, || self.hosts.unwrap_or_default()),
             unknown: self.unknown.unwrap_or_default().into_iter().collect(),
+            down: self.down.unwrap_or_default().into_iter().collect(),
             departures: departures.collect(),
             unsynced: self.unsynced,
         }

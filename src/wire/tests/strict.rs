@@ -8,12 +8,14 @@ use std::{
 };
 
 use model::{
+    condition::Truth,
     fact::{
         AddressFamily, Endpoint, EndpointSlice, Evidence, ObjectName, ObjectVersion, PodRef, Protocol,
         Service, ServicePort, SlicePort,
     },
     node::{Node, NodeReady, NodeRef, Taint},
     ownership::{Marks, Pulse, Surroundings, Webhook, WebhookKind},
+    pod::{GateState, Pod},
     stream::{
         Change, Confirm, Hello, NodeReading, PodReading, Source, Statement, Tombstone, Update, Vanished,
     },
@@ -244,6 +246,34 @@ fn distinct<T: std::fmt::Debug, K: Ord + Clone + 'static>(
     })
 }
 
+fn gated_pod(namespace: String) -> impl Strategy<Value = Pod> {
+    let truth = prop_oneof![Just(Truth::True), Just(Truth::False), Just(Truth::Unknown)];
+    let state = (truth, ".{0,4}", ".{0,4}").prop_map(|(status, reason, message)| GateState {
+        status,
+        reason: reason.replace('\0', ""),
+        message: message.replace('\0', ""),
+    });
+    let gates = prop::collection::btree_map(name(), option::of(state), 0..3);
+    (
+        name(),
+        version(),
+        gates,
+        any::<bool>(),
+        any::<bool>(),
+        any::<u32>(),
+    )
+        .prop_map(
+            move |(name, version, gates, containers_ready, terminating, grace_seconds)| Pod {
+                object: ObjectName::new(namespace.clone(), name),
+                version,
+                gates,
+                containers_ready,
+                terminating,
+                grace_seconds,
+            },
+        )
+}
+
 fn change<T: Clone + std::fmt::Debug + 'static>(
     namespace: Option<String>,
     one: impl Strategy<Value = T> + Clone + 'static,
@@ -271,6 +301,14 @@ fn update() -> impl Strategy<Value = Update> {
             slice(object.clone()).boxed(),
             |slice| &slice.object,
         );
+        let pods = (
+            change(
+                Some(object.namespace.clone()),
+                gated_pod(object.namespace.clone()).boxed(),
+                |pod| &pod.object,
+            ),
+            option::of(any::<u32>()),
+        );
         let vanished =
             (any::<u32>(), option::of(pod()), evidence()).prop_map(|(bits, pod, evidence)| Vanished {
                 address: IpAddr::V4(bits.into()),
@@ -285,7 +323,7 @@ fn update() -> impl Strategy<Value = Update> {
             vec(reading, 0..3),
             vec(node_reading(), 0..3),
         );
-        let names = (scope.clone(), scope.clone(), scope.clone(), scope);
+        let names = (scope.clone(), scope.clone(), scope.clone(), scope.clone(), scope);
         prop_oneof![
             state.prop_map(move |state| Update::Service {
                 object: names.0.clone(),
@@ -294,6 +332,11 @@ fn update() -> impl Strategy<Value = Update> {
             slices.prop_map(move |change| Update::Slices {
                 service: names.1.clone(),
                 change
+            }),
+            pods.prop_map(move |(change, shortest_grace)| Update::Pods {
+                service: names.4.clone(),
+                change,
+                shortest_grace
             }),
             vec(vanished, 1..4).prop_map(move |vanished| Update::Departures {
                 service: names.2.clone(),
@@ -353,6 +396,10 @@ fn kept(statement: &Statement) -> BTreeSet<String> {
         Update::Nodes(Change::Reset(nodes) | Change::Patch { upserted: nodes, .. }) => {
             nodes.iter().flat_map(kept_by_node).collect()
         }
+        Update::Pods {
+            change: Change::Reset(pods) | Change::Patch { upserted: pods, .. },
+            ..
+        } => pods.iter().flat_map(kept_by_pod).collect(),
         Update::Departures { .. } | Update::NodesGone(_) => BTreeSet::new(),
         // A node that was not read is not confirmed, and no less there.
         Update::Confirm(confirm) => &kept_by_service(confirm.service.as_ref()) | &of_slices(&confirm.slices),
@@ -393,6 +440,14 @@ fn kept_by_node(node: &Node) -> Vec<String> {
     labels.chain([format!("node {}", node.name)]).collect()
 }
 
+fn kept_by_pod(pod: &Pod) -> Vec<String> {
+    let gates = pod.gates.keys();
+    gates
+        .map(|gate| format!("pod {} gate {gate}", pod.object))
+        .chain([format!("pod {}", pod.object)])
+        .collect()
+}
+
 /// What a statement says is gone.
 fn gone(statement: &Statement) -> BTreeSet<String> {
     let Statement::Update { update, .. } = statement else {
@@ -401,6 +456,10 @@ fn gone(statement: &Statement) -> BTreeSet<String> {
     match update {
         Update::Sources(Change::Patch { deleted, .. })
         | Update::Slices {
+            change: Change::Patch { deleted, .. },
+            ..
+        }
+        | Update::Pods {
             change: Change::Patch { deleted, .. },
             ..
         } => deleted
@@ -436,6 +495,10 @@ fn is_late(statement: &Statement) -> bool {
             update: Update::Sources(Change::Patch { .. })
                 | Update::Nodes(Change::Patch { .. })
                 | Update::Slices {
+                    change: Change::Patch { .. },
+                    ..
+                }
+                | Update::Pods {
                     change: Change::Patch { .. },
                     ..
                 },

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fmt};
 use model::{
     fact::{EndpointSlice, ObjectName, ObjectVersion, Service},
     node::Node,
+    pod::Pod,
     sabotage,
     stream::Source,
 };
@@ -17,6 +18,7 @@ pub enum Kind {
     Service,
     EndpointSlice,
     Node,
+    Pod,
 }
 
 impl fmt::Display for Kind {
@@ -76,6 +78,13 @@ object!(Node by name: String {
     taints,
     ready,
     unschedulable
+});
+
+object!(Pod by object: ObjectName {
+    gates,
+    containers_ready,
+    terminating,
+    grace_seconds
 });
 
 /// What a watch says.

@@ -8,6 +8,7 @@ mod cache;
 mod departed;
 mod gone;
 mod outbox;
+mod pods;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,15 +18,18 @@ use std::{
 use model::{
     fact::{Endpoint, EndpointSlice, Evidence, ObjectName, PodRef, Service},
     node::{Node, NodeRef},
+    pod::Pod,
     stream::{Change, Confirm, Source, Statement, Tombstone, Update},
 };
 use uuid::Uuid;
 
-use cache::Cache;
+use cache::{Cache, Outcome};
 pub use cache::{Event, Kind, Object};
 use departed::Departed;
 use gone::Gone;
 use outbox::{Outbox, Pending, Scope};
+pub use pods::PodWatch;
+use pods::Pods;
 
 /// A watch event of one of the kinds.
 #[derive(Clone, Debug)]
@@ -34,6 +38,11 @@ pub enum Input {
     Services(Event<Service>),
     Slices(Event<EndpointSlice>),
     Nodes(Event<Node>),
+    /// Of the watch of this id.
+    Pods {
+        watch: u64,
+        event: Event<Pod>,
+    },
 }
 
 /// An endpoint as the union of slices counts it: one address of one pod.
@@ -72,6 +81,7 @@ pub struct Index {
     /// Whether the server asked for nodes last; outlives the stream as well.
     wants_nodes: bool,
     gone: Gone,
+    pods: Pods,
     outbox: Option<Outbox>,
     proofs: Vec<ProofRequest>,
     node_proofs: Vec<NodeRef>,
@@ -119,6 +129,7 @@ impl Index {
         if let Some(outbox) = &mut self.outbox {
             outbox.retain(|service| self.subscribed.contains_key(service));
         }
+        self.select_pods();
         self.subscribe_nodes(nodes);
     }
 
@@ -226,6 +237,7 @@ impl Index {
             }
             Input::Services(event) => {
                 let outcome = self.services.handle(event);
+                self.select_pods();
                 let Some(outbox) = &mut self.outbox else { return };
                 if outcome.synced {
                     self.subscribed.keys().for_each(|service| outbox.service(service));
@@ -239,6 +251,7 @@ impl Index {
             }
             Input::Slices(event) => self.slices_event(event),
             Input::Nodes(event) => self.nodes_event(event),
+            Input::Pods { watch, event } => self.pods_event(watch, event),
         }
     }
 
@@ -367,6 +380,7 @@ impl Index {
             Kind::Service => self.services.lost(),
             Kind::EndpointSlice => self.slices.lost(),
             Kind::Node => self.nodes.lost(),
+            Kind::Pod => self.pods.lost(),
         }
     }
 
@@ -415,7 +429,7 @@ impl Index {
         Some(Update::Sources(change))
     }
 
-    /// In this order: the Service, its slices, what left them, the answer to a relist.
+    /// In this order: the Service, its slices, its pods, what left the slices, the answer to a relist.
     fn next_of_service(&mut self, service: &ObjectName, outbox: &mut Outbox) -> Option<Update> {
         let revision = outbox.next_revision();
         let pending = outbox.pending(service)?;
@@ -447,6 +461,10 @@ impl Index {
                 change,
             });
         }
+        if let Some(update) = self.next_of_pods(service, outbox) {
+            return Some(update);
+        }
+        let pending = outbox.pending(service)?;
         if std::mem::take(&mut pending.departures) {
             let vanished = self
                 .subscribed

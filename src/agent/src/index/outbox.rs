@@ -50,6 +50,10 @@ impl<K: Ord> Pending<K> {
 pub(super) struct ServicePending {
     pub(super) service: bool,
     pub(super) slices: Pending,
+    pub(super) pods: Pending,
+    /// The shortest termination grace that was told.
+    pub(super) grace: Option<u32>,
+    pub(super) grace_changed: bool,
     pub(super) departures: bool,
     pub(super) confirm: Option<Confirm>,
 }
@@ -59,13 +63,21 @@ impl ServicePending {
         Self {
             service: true,
             slices: Pending::All,
+            pods: Pending::All,
+            grace: None,
+            grace_changed: false,
             departures,
             confirm: None,
         }
     }
 
     fn is_nothing(&self) -> bool {
-        !self.service && self.slices.is_nothing() && !self.departures && self.confirm.is_none()
+        !self.service
+            && self.slices.is_nothing()
+            && self.pods.is_nothing()
+            && !self.grace_changed
+            && !self.departures
+            && self.confirm.is_none()
     }
 }
 
@@ -177,6 +189,24 @@ impl Outbox {
             pending.slices = Pending::All;
             pending.departures |= departures;
         });
+    }
+
+    pub(super) fn restart_pods(&mut self, service: &ObjectName) {
+        self.mark(service, |pending| pending.pods = Pending::All);
+    }
+
+    pub(super) fn pod(&mut self, service: &ObjectName, pod: ObjectName, uid: Uuid) {
+        self.mark(service, |pending| pending.pods.add(pod, uid));
+    }
+
+    /// The shortest termination grace of the Service's pods, which is told when it is another.
+    pub(super) fn grace(&mut self, service: &ObjectName, shortest: Option<u32>) {
+        if self
+            .pending(service)
+            .is_some_and(|pending| pending.grace != shortest)
+        {
+            self.mark(service, |pending| pending.grace_changed = true);
+        }
     }
 
     pub(super) fn source(&mut self, object: ObjectName, uid: Uuid) {

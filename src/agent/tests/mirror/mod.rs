@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use model::{
     fact::{EndpointSlice, ObjectName, Service},
     node::Node,
+    pod::Pod,
     stream::{Change, Source, Update},
 };
 
@@ -14,6 +15,8 @@ pub(crate) struct Mirror {
     pub(crate) services: BTreeMap<ObjectName, Option<Service>>,
     pub(crate) slices: BTreeMap<ObjectName, BTreeMap<ObjectName, EndpointSlice>>,
     pub(crate) nodes: BTreeMap<String, Node>,
+    pub(crate) pods: BTreeMap<ObjectName, BTreeMap<ObjectName, Pod>>,
+    pub(crate) graces: BTreeMap<ObjectName, Option<u32>>,
 }
 
 impl Mirror {
@@ -81,6 +84,32 @@ impl Mirror {
                 }
                 self.nodes
                     .extend(upserted.into_iter().map(|node| (node.name.clone(), node)));
+            }
+            Update::Pods {
+                service,
+                change,
+                shortest_grace,
+            } => {
+                self.graces.insert(service.clone(), shortest_grace);
+                let pods = self.pods.entry(service).or_default();
+                let upserted = match change {
+                    Change::Reset(all) => {
+                        pods.clear();
+                        all
+                    }
+                    Change::Patch { upserted, deleted } => {
+                        for tombstone in deleted {
+                            if pods
+                                .get(&tombstone.object)
+                                .is_some_and(|pod| pod.version.uid == tombstone.uid)
+                            {
+                                pods.remove(&tombstone.object);
+                            }
+                        }
+                        upserted
+                    }
+                };
+                pods.extend(upserted.into_iter().map(|pod| (pod.object.clone(), pod)));
             }
             Update::Departures { .. } | Update::NodesGone(_) | Update::Confirm(_) => {}
         }

@@ -7,7 +7,7 @@ use sandbox::{Progress, Wait, process::Process, wait_until};
 use serde_json::{Value, json};
 use wire::agent::v1::{self as v1, server_message::Message};
 
-use crate::{Cluster, answer, shop};
+use crate::{Cluster, answer, gate, shop};
 
 const ACCOUNT: &str = "system:serviceaccount:elbow-system:elbow-agent";
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -138,12 +138,12 @@ impl Cluster {
         format!("{log}{told}").replace('\\', "")
     }
 
-    /// Makes the agent use every right: it starts, watches, proves an endpoint's end, writes a status and an event.
+    /// Makes the agent use every right: it starts, watches, proves an endpoint's end, writes a status, an event and a gate.
     /// Answers what it said of the right that it misses.
     async fn provoke(
         &self,
         agent: &Process,
-        uid: &str,
+        uids: (&str, &str),
         round: u32,
         hellos: usize,
         before: usize,
@@ -172,7 +172,7 @@ impl Cluster {
                 if told.hellos.len() > hellos && has_slices && !asked {
                     asked = true;
                     self.slice("web-1", &["10.0.0.1"]);
-                    let mut write_back = answer(uid);
+                    let mut write_back = answer(uids.0);
                     if let Some(event) = &mut write_back.event {
                         event.message = format!("Round {round}.");
                     }
@@ -184,6 +184,8 @@ impl Cluster {
                         ..write_back
                     };
                     self.service.say(Message::WriteBack(write_back)).await;
+                    let gate = gate(u64::from(round) + 1000, uids.1, "False");
+                    self.service.say(Message::Gate(gate)).await;
                 }
                 Err(Wait::not_yet(said))
             },
@@ -208,8 +210,9 @@ async fn without_any_rule_of_its_rights_the_agent_says_what_it_may_not_do() {
         "-o",
         "jsonpath={.metadata.uid}",
     ]);
+    let pod = cluster.gated();
     let rules = rules(&cluster);
-    assert!(rules.len() > 8, "the shipped roles were read");
+    assert!(rules.len() > 10, "the shipped roles were read");
     for (round, rule) in rules.iter().enumerate() {
         cluster.slice("web-1", &["10.0.0.1", "10.0.0.22"]);
         // As on the first day: the agent makes it.
@@ -229,7 +232,7 @@ async fn without_any_rule_of_its_rights_the_agent_says_what_it_may_not_do() {
         let mut agent = cluster.agent(&format!("pod-{round}")).await;
         let round = u32::try_from(round).unwrap();
         cluster
-            .provoke(&agent, &uid, round, hellos, before, &rule.words())
+            .provoke(&agent, (&uid, &pod), round, hellos, before, &rule.words())
             .await;
         // A kind that cannot be seen is a condition of the cluster.
         if rule.verb == "watch" {

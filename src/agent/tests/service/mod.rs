@@ -141,6 +141,7 @@ impl AgentService for Service {
         let subscribe = v1::Subscribe {
             services: self.services.lock().unwrap().clone(),
             nodes: true,
+            pods: true,
         };
         for message in [Message::Welcome(welcome), Message::Subscribe(subscribe)] {
             out.try_send(Ok(ServerMessage {

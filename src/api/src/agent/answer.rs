@@ -1,7 +1,10 @@
 //! What control says, in the words of the wire.
 
-use control::session::{Directive, Event, Reply, Scope, WriteBack};
-use wire::agent::v1::{self as v1, ServerMessage, resync, server_message::Message};
+use control::session::{Directive, Event, GateWriteBack, Reply, Scope, WriteBack};
+use wire::{
+    agent::v1::{self as v1, ServerMessage, resync, server_message::Message},
+    convert::to_gate,
+};
 
 pub(super) fn message(message: Message) -> ServerMessage {
     ServerMessage {
@@ -15,7 +18,8 @@ pub(super) fn reply(reply: Reply) -> ServerMessage {
         Reply::Resync { scope, reason } => {
             let scope = match scope {
                 Scope::Sources => resync::Scope::Sources(v1::AllSources {}),
-                Scope::Service(service) => resync::Scope::Service(service.into()),
+                // The agent tells the pods of a Service with it.
+                Scope::Service(service) | Scope::Pods(service) => resync::Scope::Service(service.into()),
                 Scope::Nodes => resync::Scope::Nodes(v1::AllNodes {}),
             };
             Message::Resync(v1::Resync {
@@ -31,6 +35,7 @@ pub(super) fn directive(directive: Directive) -> ServerMessage {
         Directive::Subscribe { services, nodes } => Message::Subscribe(v1::Subscribe {
             services: services.into_iter().map(Into::into).collect(),
             nodes,
+            pods: true,
         }),
         Directive::Relist {
             id,
@@ -72,6 +77,11 @@ pub(super) fn directive(directive: Directive) -> ServerMessage {
                     message,
                 },
             ),
+        }),
+        Directive::WriteGate(GateWriteBack { id, pod, name, state }) => Message::Gate(v1::GateWriteBack {
+            write_back_id: id,
+            pod: Some(pod.into()),
+            gate: Some(to_gate(name, Some(state))),
         }),
     })
 }

@@ -14,6 +14,8 @@ pub enum Scope {
     Sources,
     /// One Service with its slices.
     Service(ObjectName),
+    /// The gated pods of one Service.
+    Pods(ObjectName),
     /// All nodes.
     Nodes,
 }
@@ -44,7 +46,7 @@ impl Continuity {
     pub(super) fn subscribe(&mut self, services: BTreeSet<ObjectName>, nodes: bool) {
         let keep = |scope: &Scope| match scope {
             Scope::Sources => true,
-            Scope::Service(service) => services.contains(service),
+            Scope::Service(service) | Scope::Pods(service) => services.contains(service),
             Scope::Nodes => nodes,
         };
         self.followed.retain(keep);
@@ -71,6 +73,15 @@ impl Continuity {
                 self.subscribed.contains(service)
                     && self.follow(
                         Scope::Service(service.clone()),
+                        is_reset(change),
+                        &mut resync,
+                        &mut reason,
+                    )
+            }
+            Update::Pods { service, change, .. } => {
+                self.subscribed.contains(service)
+                    && self.follow(
+                        Scope::Pods(service.clone()),
                         is_reset(change),
                         &mut resync,
                         &mut reason,

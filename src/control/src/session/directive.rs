@@ -4,6 +4,7 @@ use model::{
     condition::{BindingStatus, Reason, Truth},
     fact::{ObjectName, PodRef},
     node::NodeRef,
+    pod::GateState,
 };
 use uuid::Uuid;
 
@@ -12,7 +13,7 @@ use super::Scope;
 /// Something that the agent is to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Directive {
-    /// Stream the state of these services, and of no others; and of the nodes, or not.
+    /// Stream the state of these services with their gated pods, and of no others; and of the nodes, or not.
     Subscribe { services: Vec<ObjectName>, nodes: bool },
     /// Read again from the API server, and confirm.
     Relist {
@@ -23,6 +24,8 @@ pub enum Directive {
     },
     /// Write into the object. The latest per object wins.
     WriteBack(WriteBack),
+    /// Write a readiness gate of a pod. The latest per pod and gate wins.
+    WriteGate(GateWriteBack),
 }
 
 /// The answer to a statement.
@@ -44,6 +47,15 @@ pub struct WriteBack {
     pub take_over: bool,
     /// To be recorded on the object: the reason changed.
     pub event: Option<Event>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GateWriteBack {
+    pub id: u64,
+    pub pod: PodRef,
+    /// The binding's name, by which the pod names the gate.
+    pub name: String,
+    pub state: GateState,
 }
 
 /// A Kubernetes event.

@@ -24,7 +24,11 @@ impl Session {
                 tracing::warn!(cluster = %self.cluster.name, id, error, "a status could not be written back");
                 self.told.write_back_failed();
             }
-            Statement::WriteBackResult { id: _, error: None } => {}
+            Statement::WriteBackResult { id, error: None } => {
+                if let Some(version) = self.told.gate_version(id) {
+                    store.gate_written(self.stream, version).await?;
+                }
+            }
         }
         Ok(Vec::new())
     }
@@ -64,6 +68,15 @@ impl Session {
             }
             Update::Nodes(change) => store.ingest_nodes(stream, &change).await?,
             Update::NodesGone(nodes) => store.ingest_nodes_gone(stream, &nodes).await?,
+            Update::Pods {
+                service,
+                change,
+                shortest_grace,
+            } => {
+                store
+                    .ingest_pods(stream, &service, &change, shortest_grace)
+                    .await?
+            }
             Update::Confirm(confirm) => store.ingest_confirm(stream, &confirm).await?,
         })
     }
@@ -107,6 +120,7 @@ fn scope(update: &Update) -> Scope {
         Update::Service { object: service, .. }
         | Update::Slices { service, .. }
         | Update::Departures { service, .. } => Scope::Service(service.clone()),
+        Update::Pods { service, .. } => Scope::Pods(service.clone()),
         Update::Nodes(_) | Update::NodesGone(_) => Scope::Nodes,
         Update::Confirm(confirm) => Scope::Service(confirm.object.clone()),
     }

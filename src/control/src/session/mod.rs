@@ -7,7 +7,7 @@ mod outgoing;
 mod protocol;
 
 pub use continuity::Scope;
-pub use directive::{Directive, Event, Reply, WriteBack};
+pub use directive::{Directive, Event, GateWriteBack, Reply, WriteBack};
 
 use std::time::Duration;
 

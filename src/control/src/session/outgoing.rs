@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use model::{BindingId, condition::Reason, fact::ObjectName};
 use store::Subscriptions;
 
-use super::{Directive, Event, Session, WriteBack};
+use super::{Directive, Event, GateWriteBack, Session, WriteBack};
 use crate::Error;
 
-/// Statuses that are read at once.
+/// Statuses, or gates, that are read at once.
 const WRITE_BACKS: u32 = 200;
 
 /// What the agent has been told on this stream.
@@ -19,6 +19,10 @@ pub(super) struct Told {
     relists: BTreeSet<u64>,
     /// The highest version of a status that was sent.
     version: i64,
+    /// The same of gates.
+    gate_version: i64,
+    /// Whether any gate was sent.
+    gates: bool,
     /// The reason that each binding had last. `None`: the first look at the statuses is yet to come; what it shows is no
     /// news, since an earlier stream has told it.
     reasons: Option<BTreeMap<BindingId, Reason>>,
@@ -69,8 +73,14 @@ impl Told {
         let unwritten = std::mem::take(&mut self.write_back_failed);
         if unwritten {
             self.version = 0;
+            self.gate_version = 0;
         }
         unread || unwritten
+    }
+
+    /// The version of what was sent with this id, if it may be that of a gate.
+    pub(super) fn gate_version(&self, id: u64) -> Option<i64> {
+        i64::try_from(id).ok().filter(|_| self.gates)
     }
 
     pub(super) fn write_back_failed(&mut self) {
@@ -85,6 +95,7 @@ impl Session {
         let mut directives = self.subscribe().await?;
         self.relist(&mut directives).await?;
         self.write_back(&mut directives).await?;
+        self.write_gates(&mut directives).await?;
         Ok(directives)
     }
 
@@ -181,6 +192,30 @@ impl Session {
             }
             if last {
                 self.told.reasons.get_or_insert_default();
+                return Ok(());
+            }
+        }
+    }
+
+    async fn write_gates(&mut self, directives: &mut Vec<Directive>) -> Result<(), Error> {
+        loop {
+            let rows = self
+                .control
+                .store
+                .gates(self.stream.cluster, self.told.gate_version, WRITE_BACKS)
+                .await?;
+            let last = rows.len() < usize::try_from(WRITE_BACKS).unwrap_or(usize::MAX);
+            for row in rows {
+                self.told.gate_version = row.version;
+                self.told.gates = true;
+                directives.push(Directive::WriteGate(GateWriteBack {
+                    id: u64::try_from(row.version).unwrap_or_default(),
+                    pod: row.pod,
+                    name: row.name,
+                    state: row.state,
+                }));
+            }
+            if last {
                 return Ok(());
             }
         }

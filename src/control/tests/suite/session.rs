@@ -9,8 +9,9 @@ use control::{
     session::{Directive, Reply, Scope},
 };
 use model::{
-    condition::Reason,
-    fact::ObjectName,
+    condition::{Reason, Truth},
+    fact::{ObjectName, ObjectVersion},
+    pod::{Gate, GateState, Pod},
     stream::{Change, Statement, Tombstone, Update},
 };
 use serde_json::json;
@@ -497,5 +498,111 @@ async fn a_name_finds_no_group_of_others_and_does_not_tell_that_there_is_one() -
             "{problem}"
         );
     }
+    Ok(())
+}
+
+fn gated_pod() -> Pod {
+    Pod {
+        object: ObjectName::new("default", "web-1"),
+        version: ObjectVersion {
+            uid: uuid::Uuid::from_u128(7),
+            resource_version: 1,
+        },
+        gates: [("web".to_owned(), None)].into(),
+        containers_ready: true,
+        terminating: false,
+        grace_seconds: 30,
+    }
+}
+
+fn pods(change: Change<Pod>) -> Update {
+    Update::Pods {
+        service: ObjectName::new("default", "web"),
+        change,
+        shortest_grace: Some(30),
+    }
+}
+
+#[tokio::test]
+async fn pods_are_taken_from_a_reset_on_and_their_gates_are_told_until_they_are_written() -> anyhow::Result<()>
+{
+    let fixture = Fixture::new().await?;
+    let agent = fixture.cluster("one").await?;
+    let mut session = fixture.control.open(&agent, hello("one")).await?;
+    state(
+        &mut session,
+        1,
+        sources(Change::Reset(vec![source("web", 1, by_arn(ARN))])),
+    )
+    .await?;
+    session.outgoing().await?;
+    let patch = pods(Change::Patch {
+        upserted: vec![gated_pod()],
+        deleted: vec![],
+    });
+    let replies = state(&mut session, 2, patch).await?;
+    let web = ObjectName::new("default", "web");
+    assert!(
+        matches!(&replies[..], [Reply::Resync { scope: Scope::Pods(of), .. }, Reply::Ack { revision: 2 }] if *of == web),
+        "{replies:?}"
+    );
+    state(&mut session, 3, pods(Change::Reset(vec![gated_pod()]))).await?;
+    let leases = fixture
+        .store
+        .lease("replica-0", std::time::Duration::from_mins(10), 10)
+        .await?;
+    let fence = leases[0].fence();
+    let bound = fixture
+        .store
+        .group(&arn(ARN), jiff::SignedDuration::ZERO)
+        .await?
+        .bindings
+        .remove(0);
+    assert_eq!(
+        bound.facts.pods.gated.known().map(|pods| pods[0].pod.clone()),
+        Some(gated_pod())
+    );
+
+    let gate = Gate {
+        cluster: bound.cluster.id,
+        binding: bound.binding.id,
+        name: "web".to_owned(),
+        pod: gated_pod().pod_ref(),
+        state: GateState {
+            status: Truth::True,
+            reason: "Healthy".to_owned(),
+            message: String::new(),
+        },
+    };
+    fixture
+        .store
+        .sync_gates(&fence, &arn(ARN), std::slice::from_ref(&gate))
+        .await?;
+    let told = |directives: Vec<Directive>| {
+        let gates = directives.into_iter().filter_map(|directive| match directive {
+            Directive::WriteGate(gate) => Some(gate),
+            _ => None,
+        });
+        gates.collect::<Vec<_>>()
+    };
+    let first = told(session.outgoing().await?);
+    assert_eq!(
+        first
+            .iter()
+            .map(|told| (&told.pod, &told.name, &told.state))
+            .collect::<Vec<_>>(),
+        [(&gate.pod, &gate.name, &gate.state)]
+    );
+    assert_eq!(told(session.outgoing().await?), [], "once");
+    // A stream that breaks before the answer.
+    let mut session = fixture.control.open(&agent, hello("one")).await?;
+    assert_eq!(told(session.outgoing().await?), first, "again");
+    let written = Statement::WriteBackResult {
+        id: first[0].id,
+        error: None,
+    };
+    session.ingest(written).await?;
+    let mut session = fixture.control.open(&agent, hello("one")).await?;
+    assert_eq!(told(session.outgoing().await?), []);
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod gates;
 mod histories;
 mod network;
 mod rule_world;

@@ -22,6 +22,7 @@ use model::{
     node::{Node, NodeDeparture, NodeFacts, NodeReady, NodeRef, StoredNode, Taint},
     ownership::{Serve, Standing},
     plan::{Addition, MarkKey, Plan, Step, Why},
+    pod::PodFacts,
     target::{HealthState, ObservedTarget, TargetType},
     target_group::{IpAddressType, TargetGroup, TargetGroupFacts, TargetGroupSpec},
 };
@@ -298,6 +299,7 @@ impl World {
             slices: Stated::Known(Vec::new()),
             departures: Vec::new(),
             confirmed_at: None,
+            pods: PodFacts::default(),
         };
         self.bindings.insert(
             id,

@@ -59,6 +59,9 @@ pub(crate) struct Replica {
     /// How old what AWS said may grow before it is asked again.
     #[arg(long, env = "ELBOW_OBSERVE_EVERY", value_parser = humantime::parse_duration, default_value = "2m")]
     observe_every: Duration,
+    /// The same of a target group for which a pod with a readiness gate waits. Such reads take at most half of the budget.
+    #[arg(long, env = "ELBOW_OBSERVE_WAITING_EVERY", value_parser = humantime::parse_duration, default_value = "5s")]
+    observe_waiting_every: Duration,
     /// How many ingress rules AWS lets a security group have: its quota "Inbound or outbound rules per security group".
     #[arg(long, env = "ELBOW_RULES_PER_SECURITY_GROUP", default_value_t = 60)]
     rules_per_security_group: usize,
@@ -78,6 +81,7 @@ impl Replica {
             lease_ttl,
             sweep,
             observe_every,
+            observe_waiting_every,
             rules_per_security_group,
         } = self;
         let lease_renewal = lease_ttl / RENEWALS;
@@ -94,6 +98,7 @@ impl Replica {
             attempt_timeout,
             sweep,
             observe_every,
+            observe_waiting_every,
             rules_per_security_group,
             guards,
             ..reconcile::Settings::new(replica)

@@ -8,6 +8,7 @@ mod confirm;
 mod departures;
 mod judge;
 mod nodes;
+mod pods;
 mod service;
 mod slices;
 mod sources;

@@ -4,6 +4,7 @@
 
 mod declared;
 mod facts;
+mod gates;
 mod groups;
 mod leases;
 mod ledger;

@@ -6,10 +6,12 @@ mod hello;
 mod node;
 mod object;
 mod ownership;
+mod pod;
 mod service;
 mod slices;
 mod statement;
 mod status;
 
 pub use field::{ConvertError, Fault};
+pub use pod::to_gate;
 pub use statement::{Stamped, agent_message};

@@ -6,6 +6,7 @@ use model::{
     fact::{ObjectName, Service},
     node::NodeRef,
     ownership::Surroundings,
+    pod::Pod,
     stream::{Change, Confirm, NodeReading, PodReading, Source, Statement, Tombstone, Update, Vanished},
 };
 
@@ -14,7 +15,7 @@ use super::{
     field::{At, Result, count, counted, each, name, positive, required, text, unreadable},
     node,
     object::object_name,
-    slices,
+    pod, slices,
 };
 use crate::agent::v1::{self as wire, agent_message::Message};
 
@@ -46,6 +47,7 @@ impl TryFrom<wire::AgentMessage> for Stamped {
             Message::Unsynced(unsynced) => self::unsynced(unsynced).at("unsynced"),
             Message::Nodes(update) => nodes(update).at("nodes"),
             Message::NodesGone(update) => nodes_gone(update).at("nodes_gone"),
+            Message::Pods(update) => pods(update).at("pods"),
             Message::Part(_) => Err(unreadable(
                 "part",
                 "a statement: a part is none before it was joined with the others",
@@ -71,6 +73,7 @@ fn stated_once(update: &Update) -> Result<()> {
     match update {
         Update::Sources(change) => once(change.stated(), |source| &source.object).at("change"),
         Update::Slices { change, .. } => once(change.stated(), |slice| &slice.object).at("change"),
+        Update::Pods { change, .. } => once(change.stated(), |pod| &pod.object).at("change"),
         Update::Nodes(change) => once(change.stated(), |node| &node.name).at("change"),
         Update::Confirm(confirm) => once(&confirm.slices, |slice| &slice.object).at("slices"),
         Update::Service { .. } | Update::Departures { .. } | Update::NodesGone(_) => Ok(()),
@@ -166,13 +169,13 @@ fn slice_update(update: wire::EndpointSliceUpdate) -> Result<Stamped> {
     stamped(epoch, revision, Update::Slices { service, change })
 }
 
-fn in_namespace(slice: &ObjectName, service: &ObjectName) -> Result<()> {
-    if slice.namespace == service.namespace {
+fn in_namespace(object: &ObjectName, service: &ObjectName) -> Result<()> {
+    if object.namespace == service.namespace {
         Ok(())
     } else {
         Err(unreadable(
-            &slice.to_string(),
-            "a slice in the namespace of its Service",
+            &object.to_string(),
+            "an object in the namespace of its Service",
         ))
         .at("change")
     }
@@ -209,6 +212,33 @@ fn nodes_gone(update: wire::NodesGone) -> Result<Stamped> {
     } = update;
     let gone = each(nodes, "nodes", NodeRef::try_from)?;
     stamped(epoch, revision, Update::NodesGone(gone))
+}
+
+fn pods(update: wire::PodUpdate) -> Result<Stamped> {
+    let wire::PodUpdate {
+        epoch,
+        revision,
+        namespace,
+        service,
+        change,
+        shortest_grace_seconds: shortest_grace,
+    } = update;
+    let service = object_name(namespace, service, "service")?;
+    let change = pod::change(change)?;
+    for pod in change.stated() {
+        in_namespace(&pod.object, &service)?;
+    }
+    if let Change::Patch { deleted, .. } = &change {
+        for tombstone in deleted {
+            in_namespace(&tombstone.object, &service)?;
+        }
+    }
+    let update = Update::Pods {
+        service,
+        change,
+        shortest_grace,
+    };
+    stamped(epoch, revision, update)
 }
 
 fn confirm(update: wire::Confirm) -> Result<Stamped> {
@@ -279,7 +309,7 @@ fn unsynced(unsynced: wire::Unsynced) -> Result<Stamped> {
     let wire::Unsynced { epoch, kind, reason } = unsynced;
     if !matches!(
         kind.as_str(),
-        "TargetGroupBinding" | "Service" | "EndpointSlice" | "Node"
+        "TargetGroupBinding" | "Service" | "EndpointSlice" | "Node" | "Pod"
     ) {
         let fault = if kind.is_empty() {
             Fault::Missing
@@ -380,40 +410,69 @@ fn to_update(epoch: u64, revision: u64, update: Update) -> Message {
                 departures,
             })
         }
-        Update::Confirm(Confirm {
-            relist_id,
-            object: ObjectName { namespace, name },
-            service,
-            slices,
-            pods,
-            nodes,
-        }) => {
-            let state = match service {
-                Some(present) => wire::confirm::State::Present(present.into()),
-                None => wire::confirm::State::Absent(wire::Absent {}),
-            };
-            Message::Confirm(wire::Confirm {
-                epoch,
-                revision,
-                relist_id,
-                namespace,
-                service: name,
-                state: Some(state),
-                slice_count: count(&slices),
-                slices: slices.into_iter().map(Into::into).collect(),
-                pods: pods.into_iter().map(Into::into).collect(),
-                nodes: nodes.into_iter().map(Into::into).collect(),
-            })
-        }
+        Update::Confirm(confirm) => Message::Confirm(to_confirm(epoch, revision, confirm)),
         Update::Nodes(change) => Message::Nodes(wire::NodeUpdate {
             epoch,
             revision,
             change: Some(node::to_change(change)),
         }),
+        Update::Pods {
+            service,
+            change,
+            shortest_grace,
+        } => Message::Pods(to_pods(epoch, revision, service, change, shortest_grace)),
         Update::NodesGone(nodes) => Message::NodesGone(wire::NodesGone {
             epoch,
             revision,
             nodes: nodes.into_iter().map(Into::into).collect(),
         }),
+    }
+}
+
+fn to_pods(
+    epoch: u64,
+    revision: u64,
+    service: ObjectName,
+    change: Change<Pod>,
+    shortest_grace_seconds: Option<u32>,
+) -> wire::PodUpdate {
+    let ObjectName {
+        namespace,
+        name: service,
+    } = service;
+    wire::PodUpdate {
+        epoch,
+        revision,
+        namespace,
+        service,
+        change: Some(pod::to_change(change)),
+        shortest_grace_seconds,
+    }
+}
+
+fn to_confirm(epoch: u64, revision: u64, confirm: Confirm) -> wire::Confirm {
+    let Confirm {
+        relist_id,
+        object: ObjectName { namespace, name },
+        service,
+        slices,
+        pods,
+        nodes,
+    } = confirm;
+    let state = match service {
+        Some(present) => wire::confirm::State::Present(present.into()),
+        None => wire::confirm::State::Absent(wire::Absent {}),
+    };
+    wire::Confirm {
+        epoch,
+        revision,
+        relist_id,
+        namespace,
+        service: name,
+        state: Some(state),
+        slice_count: count(&slices),
+        slices: slices.into_iter().map(Into::into).collect(),
+        pods: pods.into_iter().map(Into::into).collect(),
+        nodes: nodes.into_iter().map(Into::into).collect(),
     }
 }

@@ -1,6 +1,6 @@
 //! The status of a binding, to be written into its object. One way: an agent passes on reasons newer than itself.
 
-use model::condition::{BindingStatus, Readiness, Truth};
+use model::condition::{BindingStatus, Readiness};
 
 use crate::agent::v1 as wire;
 
@@ -32,14 +32,9 @@ impl From<Readiness> for wire::Condition {
             reason,
             message,
         } = ready;
-        let status = match status {
-            Truth::True => "True",
-            Truth::False => "False",
-            Truth::Unknown => "Unknown",
-        };
         Self {
             r#type: "Ready".to_owned(),
-            status: status.to_owned(),
+            status: status.as_str().to_owned(),
             reason: reason.to_string(),
             message,
         }

@@ -3,7 +3,7 @@
 pub struct AgentMessage {
     #[prost(
         oneof = "agent_message::Message",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 20"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 20"
     )]
     pub message: ::core::option::Option<agent_message::Message>,
 }
@@ -34,6 +34,8 @@ pub mod agent_message {
         Nodes(super::NodeUpdate),
         #[prost(message, tag = "11")]
         NodesGone(super::NodesGone),
+        #[prost(message, tag = "12")]
+        Pods(super::PodUpdate),
         /// A message that is too large for one, in parts.
         #[prost(message, tag = "20")]
         Part(super::Part),
@@ -53,7 +55,7 @@ pub struct Part {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ServerMessage {
-    #[prost(oneof = "server_message::Message", tags = "1, 2, 3, 4, 5, 6, 7")]
+    #[prost(oneof = "server_message::Message", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
     pub message: ::core::option::Option<server_message::Message>,
 }
 /// Nested message and enum types in `ServerMessage`.
@@ -74,6 +76,8 @@ pub mod server_message {
         WriteBack(super::WriteBack),
         #[prost(message, tag = "7")]
         GoAway(super::GoAway),
+        #[prost(message, tag = "8")]
+        Gate(super::GateWriteBack),
     }
 }
 /// Always the first message of a stream.
@@ -501,6 +505,85 @@ pub struct Taint {
     #[prost(string, tag = "2")]
     pub effect: ::prost::alloc::string::String,
 }
+/// The pods that a subscribed Service selects and that have a readiness gate of ours, while the service wants pods. Scope:
+/// that Service. A Service without a selector selects none, and nothing is said of it.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PodUpdate {
+    #[prost(uint64, tag = "1")]
+    pub epoch: u64,
+    #[prost(uint64, tag = "2")]
+    pub revision: u64,
+    #[prost(string, tag = "3")]
+    pub namespace: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub service: ::prost::alloc::string::String,
+    /// The shortest `terminationGracePeriodSeconds` of all pods that the Service selects, with a gate or without. Absent:
+    /// there is no pod.
+    #[prost(uint32, optional, tag = "7")]
+    pub shortest_grace_seconds: ::core::option::Option<u32>,
+    #[prost(oneof = "pod_update::Change", tags = "5, 6")]
+    pub change: ::core::option::Option<pod_update::Change>,
+}
+/// Nested message and enum types in `PodUpdate`.
+pub mod pod_update {
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Change {
+        #[prost(message, tag = "5")]
+        Reset(super::PodReset),
+        #[prost(message, tag = "6")]
+        Patch(super::PodPatch),
+    }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PodReset {
+    #[prost(message, repeated, tag = "1")]
+    pub pods: ::prost::alloc::vec::Vec<Pod>,
+    #[prost(uint32, optional, tag = "2")]
+    pub pod_count: ::core::option::Option<u32>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PodPatch {
+    #[prost(message, repeated, tag = "1")]
+    pub upserted: ::prost::alloc::vec::Vec<Pod>,
+    #[prost(message, repeated, tag = "2")]
+    pub deleted: ::prost::alloc::vec::Vec<Tombstone>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Pod {
+    #[prost(message, optional, tag = "1")]
+    pub meta: ::core::option::Option<ObjectMeta>,
+    #[prost(message, repeated, tag = "2")]
+    pub gates: ::prost::alloc::vec::Vec<Gate>,
+    #[prost(uint32, optional, tag = "3")]
+    pub gate_count: ::core::option::Option<u32>,
+    /// The pod's condition ContainersReady is True.
+    #[prost(bool, tag = "4")]
+    pub containers_ready: bool,
+    /// It has a deletion timestamp.
+    #[prost(bool, tag = "5")]
+    pub terminating: bool,
+    #[prost(uint32, tag = "6")]
+    pub grace_seconds: u32,
+}
+/// A readiness gate of a pod, `target-health.elbv2.k8s.aws/<binding>`, with the condition of that type.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Gate {
+    #[prost(string, tag = "1")]
+    pub binding: ::prost::alloc::string::String,
+    /// Absent: the pod has no such condition yet.
+    #[prost(message, optional, tag = "2")]
+    pub state: ::core::option::Option<GateState>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GateState {
+    /// True, False or Unknown.
+    #[prost(string, tag = "1")]
+    pub status: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub reason: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub message: ::prost::alloc::string::String,
+}
 /// Nodes that were deleted and that a live read did not find, or found with another UID. Follows the update that lost
 /// them, which never waits for the read. A read that fails or finds the node says nothing.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -580,7 +663,7 @@ pub mod node_reading {
 pub struct Unsynced {
     #[prost(uint64, tag = "1")]
     pub epoch: u64,
-    /// TargetGroupBinding, Service, EndpointSlice, or Node while nodes are wanted.
+    /// TargetGroupBinding, Service, EndpointSlice, or Node and Pod while they are wanted.
     #[prost(string, tag = "2")]
     pub kind: ::prost::alloc::string::String,
     #[prost(string, tag = "3")]
@@ -606,6 +689,10 @@ pub struct Subscribe {
     /// them, and nothing is what is then known.
     #[prost(bool, tag = "2")]
     pub nodes: bool,
+    /// Whether the pods with readiness gates are wanted that these services select. Of each, a PodReset follows; an agent
+    /// that knows no pods says nothing of them.
+    #[prost(bool, tag = "3")]
+    pub pods: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ServiceName {
@@ -685,6 +772,16 @@ pub struct WriteBack {
     /// `spec.targetType` as AWS says it, to be filled in if the object has none. Empty: nothing.
     #[prost(string, tag = "8")]
     pub target_type: ::prost::alloc::string::String,
+}
+/// What a readiness gate of a pod is to say. The latest per pod and gate wins. Answered by a WriteBackResult.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GateWriteBack {
+    #[prost(uint64, tag = "1")]
+    pub write_back_id: u64,
+    #[prost(message, optional, tag = "2")]
+    pub pod: ::core::option::Option<PodRef>,
+    #[prost(message, optional, tag = "3")]
+    pub gate: ::core::option::Option<Gate>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct TargetGroupBindingStatus {

@@ -106,6 +106,8 @@ impl From<ServiceView> for ServiceEndpoints {
             slices,
             departures,
             confirmed_at,
+            // They are told on the pods themselves.
+            pods: _,
         } = facts;
         let (state, ports) = match service {
             Stated::Unknown => ("unknown", Vec::new()),

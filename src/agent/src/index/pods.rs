@@ -1,0 +1,183 @@
+//! The pods of each subscribed Service, as its selector selects them: one watch per Service, for as long as the server
+//! wants pods.
+
+use std::collections::BTreeMap;
+
+use model::{
+    fact::ObjectName,
+    pod::Pod,
+    stream::{Change, Update},
+};
+
+use super::{Event, Index, Kind, Outcome, cache::Cache, outbox::Pending, patch, tombstone};
+
+/// A watch of pods to begin or to end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PodWatch {
+    /// Its events carry `id`.
+    Begin {
+        id: u64,
+        namespace: String,
+        selector: BTreeMap<String, String>,
+    },
+    End {
+        id: u64,
+    },
+}
+
+#[derive(Debug)]
+struct Selected {
+    watch: u64,
+    selector: BTreeMap<String, String>,
+    pods: Cache<Pod>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Pods {
+    wanted: bool,
+    selected: BTreeMap<ObjectName, Selected>,
+    last: u64,
+    watches: Vec<PodWatch>,
+}
+
+impl Pods {
+    /// Begins and ends watches, so that there is one for each of `selectors`.
+    fn select(&mut self, selectors: &BTreeMap<ObjectName, BTreeMap<String, String>>) {
+        let Self {
+            wanted,
+            selected,
+            last,
+            watches,
+        } = self;
+        selected.retain(|service, Selected { watch, selector, .. }| {
+            let keep = *wanted && selectors.get(service) == Some(selector);
+            if !keep {
+                watches.push(PodWatch::End { id: *watch });
+            }
+            keep
+        });
+        if !*wanted {
+            return;
+        }
+        for (service, selector) in selectors {
+            if selected.contains_key(service) {
+                continue;
+            }
+            *last += 1;
+            watches.push(PodWatch::Begin {
+                id: *last,
+                namespace: service.namespace.clone(),
+                selector: selector.clone(),
+            });
+            let begun = Selected {
+                watch: *last,
+                selector: selector.clone(),
+                pods: Cache::default(),
+            };
+            selected.insert(service.clone(), begun);
+        }
+    }
+
+    /// `None`: the event is of a watch that has ended.
+    fn handle(&mut self, watch: u64, event: Event<Pod>) -> Option<(ObjectName, Outcome<Pod>)> {
+        let mut selected = self.selected.iter_mut();
+        let (service, of) = selected.find(|(_, selected)| selected.watch == watch)?;
+        Some((service.clone(), of.pods.handle(event)))
+    }
+
+    /// The pods of the Service, once they can be told.
+    fn synced(&self, service: &ObjectName) -> Option<&Cache<Pod>> {
+        let selected = self.selected.get(service)?;
+        selected.pods.is_synced().then_some(&selected.pods)
+    }
+
+    pub(super) fn lost(&self) -> Option<&str> {
+        self.selected.values().find_map(|selected| selected.pods.lost())
+    }
+}
+
+/// The shortest termination grace of those that live.
+fn shortest_grace(pods: &Cache<Pod>) -> Option<u32> {
+    let living = pods.iter().filter(|pod| !pod.terminating);
+    living.map(|pod| pod.grace_seconds).min()
+}
+
+fn is_gated(pod: &Pod) -> bool {
+    !pod.gates.is_empty()
+}
+
+impl Index {
+    /// Whether the server wants to know of the pods that its Services select.
+    pub fn want_pods(&mut self, wanted: bool) {
+        self.pods.wanted = wanted;
+        self.select_pods();
+        if self.pods.lost().is_some()
+            && let Some(outbox) = &mut self.outbox
+        {
+            outbox.enqueue(super::Scope::Lost(Kind::Pod));
+        }
+    }
+
+    /// The watches to begin and to end since the last call, in this order.
+    pub fn take_pod_watches(&mut self) -> Vec<PodWatch> {
+        std::mem::take(&mut self.pods.watches)
+    }
+
+    /// The subscribed Services or their selectors may have changed.
+    pub(super) fn select_pods(&mut self) {
+        let services = self
+            .subscribed
+            .keys()
+            .filter_map(|service| self.services.get(service));
+        let selectors = services
+            .filter(|service| !service.selector.is_empty())
+            .map(|service| (service.object.clone(), service.selector.clone()))
+            .collect();
+        self.pods.select(&selectors);
+    }
+
+    pub(super) fn pods_event(&mut self, watch: u64, event: Event<Pod>) {
+        let Some((service, outcome)) = self.pods.handle(watch, event) else {
+            return;
+        };
+        let (Some(outbox), Some(pods)) = (&mut self.outbox, self.pods.selected.get(&service)) else {
+            return;
+        };
+        if outcome.synced {
+            outbox.restart_pods(&service);
+        }
+        for delta in outcome.deltas {
+            let new = pods.pods.get(&delta.object);
+            if delta.old.iter().chain(new).any(is_gated) {
+                outbox.pod(&service, delta.object, delta.uid);
+            }
+        }
+        outbox.grace(&service, shortest_grace(&pods.pods));
+        if outcome.lost {
+            outbox.enqueue(super::Scope::Lost(Kind::Pod));
+        }
+    }
+
+    /// What there is to say of the pods of a Service.
+    pub(super) fn next_of_pods(&self, service: &ObjectName, outbox: &mut super::Outbox) -> Option<Update> {
+        let pods = self.pods.synced(service)?;
+        let pending = outbox.pending(service)?;
+        let change = match std::mem::take(&mut pending.pods) {
+            Pending::Nothing if !pending.grace_changed => return None,
+            Pending::Nothing => patch(BTreeMap::new(), |_: &ObjectName| None, tombstone),
+            Pending::All => Change::Reset(pods.iter().filter(|pod| is_gated(pod)).cloned().collect()),
+            Pending::Some(objects) => {
+                let get = |object: &ObjectName| pods.get(object).filter(|pod| is_gated(pod)).cloned();
+                patch(objects, get, tombstone)
+            }
+        };
+        let shortest_grace = shortest_grace(pods);
+        pending.grace = shortest_grace;
+        pending.grace_changed = false;
+        Some(Update::Pods {
+            service: service.clone(),
+            change,
+            shortest_grace,
+        })
+    }
+}
