@@ -208,6 +208,11 @@ impl Client {
         Ok(messages.filter(said).map(read).boxed())
     }
 
+    /// Where the service explains a reason.
+    pub(crate) fn runbook(&self, family: &str, reason: &str) -> String {
+        format!("{}/runbooks/{family}/{reason}", self.url())
+    }
+
     pub(crate) async fn get(&self, path: &[&str], query: Query<'_>) -> Result<Value, Error> {
         self.send(self.request(Method::GET, path, &query)).await
     }

@@ -81,6 +81,10 @@ impl Error {
         |source| Self::File { what, source }
     }
 
+    pub(crate) fn is_forbidden(&self) -> bool {
+        matches!(self, Self::Problem(problem) if problem.status == StatusCode::FORBIDDEN.as_u16())
+    }
+
     pub(crate) fn is_not_found(&self) -> bool {
         self.exit_code() == 3
     }

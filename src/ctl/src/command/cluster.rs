@@ -1,6 +1,7 @@
 use clap::Subcommand;
 use serde_json::{Value, json};
 
+use super::status;
 use crate::{
     Console, Error,
     client::Client,
@@ -36,6 +37,8 @@ pub(crate) enum Cluster {
         #[command(flatten)]
         output: Output,
     },
+    /// Tell how a cluster is: its agent, its shard, and what keeps its bindings back.
+    Status { name: String },
     /// Set a cluster aside: it adds no new target, and its silence does not count.
     Cordon {
         name: String,
@@ -101,6 +104,7 @@ impl Cluster {
                 console.line(format_args!("cluster/{name} registered"))?;
                 console.print(&install(&name, token))
             }
+            Self::Status { name } => status::run(client, console, &name).await,
             Self::Cordon { name, output } => set(client, console, &name, "cordon", output).await,
             Self::Uncordon { name, output } => set(client, console, &name, "uncordon", output).await,
             Self::RotateToken {

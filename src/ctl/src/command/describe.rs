@@ -64,6 +64,11 @@ impl Describe {
                 section(console, Kind::Plans, &plans)
             }
             Kind::Bindings => {
+                let reason = text(&found, "/status/ready/reason");
+                if reason != "Reconciled" {
+                    let runbook = client.runbook("conditions", &reason);
+                    console.line(format_args!("\nwhat {reason} means and what to do: {runbook}"))?;
+                }
                 let id = found["id"].clone();
                 let mut holds = Kind::Holds.list(client, &Filter::default()).await?;
                 holds.retain(|hold| {
@@ -72,6 +77,11 @@ impl Describe {
                         .is_some_and(|bindings| bindings.contains(&id))
                 });
                 section(console, Kind::Holds, &holds)
+            }
+            Kind::Holds => {
+                let reason = text(&found, "/reason");
+                let runbook = client.runbook("holds", &reason);
+                console.line(format_args!("\nwhat {reason} means and what to do: {runbook}"))
             }
             // Nothing belongs to the others.
             _ => Ok(()),

@@ -48,7 +48,7 @@ impl Explain {
         }
         explanations
             .iter()
-            .try_for_each(|explanation| group(console, explanation))
+            .try_for_each(|explanation| group(client, console, explanation))
     }
 }
 
@@ -56,7 +56,7 @@ fn items(value: &Value, field: &str) -> Vec<Value> {
     value[field].as_array().cloned().unwrap_or_default()
 }
 
-fn group(console: &mut Console, explanation: &Value) -> Result<(), Error> {
+fn group(client: &Client, console: &mut Console, explanation: &Value) -> Result<(), Error> {
     let name = match text(explanation, "/targetGroup") {
         name if name.is_empty() => "not declared".to_owned(),
         name => name,
@@ -73,6 +73,13 @@ fn group(console: &mut Console, explanation: &Value) -> Result<(), Error> {
             text(&binding, "/ready/reason"),
             text(&binding, "/ready/message")
         ))?;
+        let reason = text(&binding, "/ready/reason");
+        if reason != "Reconciled" {
+            console.line(format_args!(
+                "    runbook   {}",
+                client.runbook("conditions", &reason)
+            ))?;
+        }
         console.line(format_args!(
             "    agent heard of {} ago",
             age(&binding, "/seenAt", console.now)
@@ -80,10 +87,10 @@ fn group(console: &mut Console, explanation: &Value) -> Result<(), Error> {
     }
     items(explanation, "targets")
         .iter()
-        .try_for_each(|it| target(console, it))
+        .try_for_each(|it| target(client, console, it))
 }
 
-fn target(console: &mut Console, target: &Value) -> Result<(), Error> {
+fn target(client: &Client, console: &mut Console, target: &Value) -> Result<(), Error> {
     console.line(format_args!("  {}: {}", key(target), text(target, "/verdict")))?;
     for stated in items(target, "endpoints") {
         let [cluster, namespace, service] =
@@ -135,6 +142,8 @@ fn target(console: &mut Console, target: &Value) -> Result<(), Error> {
             text(&hold, "/reason"),
             text(&hold, "/release")
         ))?;
+        let runbook = client.runbook("holds", &text(&hold, "/reason"));
+        console.line(format_args!("    runbook   {runbook}"))?;
     }
     if target["lastWrite"].is_object() {
         let outcome = match text(target, "/lastWrite/outcome") {

@@ -11,6 +11,7 @@ mod get;
 mod pause;
 mod plan;
 mod release;
+mod status;
 mod token;
 mod watch;
 
