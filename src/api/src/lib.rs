@@ -10,6 +10,7 @@ pub mod agent;
 pub mod grpc;
 pub mod problem;
 pub mod rest;
+pub mod runbook;
 mod status;
 mod subject;
 mod tls;

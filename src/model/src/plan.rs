@@ -205,6 +205,27 @@ pub enum HoldReason {
 }
 
 impl HoldReason {
+    pub const ALL: [Self; 18] = [
+        Self::HoldDown,
+        Self::GuardWindow,
+        Self::LastTarget,
+        Self::NotReadyFloor,
+        Self::ClusterSilent,
+        Self::FleetFreeze,
+        Self::ClusterCordoned,
+        Self::MassUnbinding,
+        Self::ModeAddOnly,
+        Self::ModeObserve,
+        Self::ManagedByLBC,
+        Self::Contested,
+        Self::Paused,
+        Self::Restored,
+        Self::NotObserved,
+        Self::Fencing,
+        Self::OpeningPending,
+        Self::ClusterUnknown,
+    ];
+
     /// What lifts it, for the person who reads it.
     pub fn release(self) -> &'static str {
         match self {

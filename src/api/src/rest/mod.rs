@@ -46,6 +46,8 @@ pub fn router(control: Control) -> Router {
         )
         // Before the routes are looked up nobody is asked who they are: what does not exist is no secret.
         .route_layer(authenticated)
+        // What is explained is no secret either.
+        .merge(crate::runbook::routes())
         .method_not_allowed_fallback(guard::method_not_allowed)
         .fallback(no_such_route)
         .layer(DefaultBodyLimit::max(BODY_LIMIT))

@@ -7,5 +7,6 @@ mod grpc;
 mod operate;
 mod resources;
 mod routes;
+mod runbooks;
 mod support;
 mod use_cases;
