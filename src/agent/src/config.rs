@@ -4,7 +4,7 @@ use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
 
 use clap::{CommandFactory, Parser};
 use model::Name;
-use runtime::telemetry::LogFormat;
+use runtime::telemetry::{LogFormat, LogLevel, Otlp};
 use tonic::transport::Uri;
 
 const PREFIX: &str = "ELBOW_AGENT_";
@@ -53,6 +53,15 @@ pub struct Config {
     #[arg(long, env = "ELBOW_AGENT_LOG_FORMAT", default_value = "json")]
     pub log_format: LogFormat,
 
+    /// Which log lines and spans there are: a level, or levels by crate such as `info,agent=debug`.
+    #[arg(long, env = "ELBOW_AGENT_LOG_LEVEL", default_value = "info")]
+    pub log_level: LogLevel,
+
+    /// Where traces are sent: an OTLP collector over gRPC, http://HOST:4317. Without it, none are. What share of them is
+    /// said by `OTEL_TRACES_SAMPLER`.
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
+    pub otlp_endpoint: Option<String>,
+
     /// Allows http:// and no CA. The token travels in clear: for a machine of your own only.
     #[arg(long, env = "ELBOW_AGENT_INSECURE_DEV")]
     pub insecure_dev: bool,
@@ -79,6 +88,19 @@ impl Config {
             }
         }
         Ok(())
+    }
+
+    /// Where traces are sent, as whom.
+    pub fn otlp(&self) -> Option<Otlp> {
+        Some(Otlp {
+            endpoint: self
+                .otlp_endpoint
+                .clone()
+                .filter(|endpoint| !endpoint.is_empty())?,
+            service: "elbow-agent",
+            version: env!("CARGO_PKG_VERSION"),
+            instance: format!("{}/{}", self.cluster, self.instance),
+        })
     }
 
     /// A misspelt variable would silently leave a default in force.

@@ -7,9 +7,9 @@ use model::{
     fact::{Evidence, ObjectName, PodRef},
     node::NodeRef,
     ownership::Surroundings,
-    stream::{Confirm, Statement},
+    stream::{Confirm, Origin, Statement},
 };
-use runtime::{Tasks, admin::Readiness};
+use runtime::{Tasks, admin::Readiness, telemetry};
 use tokio::{
     sync::mpsc,
     time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_until},
@@ -17,7 +17,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use wire::{
     agent::v1::{self as v1, AgentMessage, server_message::Message},
-    convert::{ConvertError, agent_message},
+    convert::{ConvertError, agent_message, to_origin},
 };
 
 use crate::{
@@ -156,7 +156,10 @@ pub async fn run(mut channels: Channels, mut hands: Hands, metrics: Metrics, rea
             permit = reserve(out), if waiting => {
                 if let (Some(permit), Some(open)) = (permit, &mut open) {
                     if let Some(statement) = index.next_statement() {
-                        permit.send(agent_message(open.link.epoch, statement));
+                        permit.send(AgentMessage {
+                            origin: origin(&index, &metrics),
+                            ..agent_message(open.link.epoch, statement)
+                        });
                         metrics.said();
                         open.spoke = true;
                     }
@@ -170,7 +173,10 @@ pub async fn run(mut channels: Channels, mut hands: Hands, metrics: Metrics, rea
                 if let Some(open) = open.as_mut().filter(|_| !waiting) {
                     open.moved = Instant::now();
                 }
+                index.came_at(input.is_news().then(Instant::now));
                 index.handle(input);
+                index.came_at(None);
+                metrics.index(index.sizes());
                 readiness.set("watches", index.is_synced());
             }
             () = sleep_until(deadline), if waiting => {
@@ -190,6 +196,15 @@ pub async fn run(mut channels: Channels, mut hands: Hands, metrics: Metrics, rea
             }
         }
     }
+}
+
+/// Where the statement that was just made comes from.
+fn origin(index: &Index, metrics: &Metrics) -> Option<v1::Origin> {
+    let waited = index.oldest_event()?.elapsed();
+    metrics.waited(waited);
+    let span = tracing::info_span!("tell", waited_ms = waited.as_millis());
+    let trace = telemetry::traceparent(&span);
+    Some(to_origin(Origin { waited, trace }))
 }
 
 async fn reserve(out: Option<mpsc::Sender<AgentMessage>>) -> Option<mpsc::OwnedPermit<AgentMessage>> {
@@ -225,7 +240,11 @@ fn note(
             service,
             key,
             evidence,
-        } => index.proven(&service, &key, evidence),
+        } => {
+            index.came_at(Some(Instant::now()));
+            index.proven(&service, &key, evidence);
+            index.came_at(None);
+        }
         Finding::NodeGone(node) => index.node_is_gone(node),
         Finding::Confirmed { epoch, confirm } => index.confirm(epoch, confirm),
         Finding::WrittenBack { epoch, id, error } => {

@@ -14,6 +14,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use crate::metrics::Metrics;
+
 /// How long a Lease counts after its last renewal.
 const DURATION: Duration = Duration::from_secs(15);
 const DURATION_SECONDS: i32 = 15;
@@ -28,6 +30,7 @@ pub struct Elector {
     pub identity: String,
     pub clock: Clock,
     pub active: watch::Sender<bool>,
+    pub metrics: Metrics,
 }
 
 /// The Lease as it was last seen to change, by our own clock: the holders' clocks need not agree.
@@ -68,6 +71,7 @@ impl Elector {
         let changed = self
             .active
             .send_if_modified(|present| std::mem::replace(present, active) != active);
+        self.metrics.active(active);
         if changed {
             tracing::info!(active, lease = %self.name, "the role of this replica changed");
         }

@@ -13,7 +13,7 @@ const GRACE: Duration = Duration::from_secs(10);
 async fn main() -> anyhow::Result<()> {
     Config::refuse_unknown_variables(std::env::vars_os().map(|(key, _)| key))?;
     let config = Config::parse();
-    runtime::telemetry::init(config.log_format);
+    let _tracing = runtime::telemetry::init(&config.log_level, config.log_format, config.otlp().as_ref())?;
     rustls::crypto::aws_lc_rs::default_provider()
         .install_default()
         .map_err(|_| anyhow::anyhow!("another TLS provider is already installed"))?;

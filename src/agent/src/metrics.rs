@@ -1,8 +1,11 @@
 //! What the agent counts.
 
+use std::time::Duration;
+
 use prometheus_client::{
     encoding::{EncodeLabelSet, EncodeLabelValue},
-    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::Unit,
 };
 use runtime::telemetry::Registry;
 
@@ -22,62 +25,120 @@ struct KindLabels {
     kind: KindLabel,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabels {
+    outcome: &'static str,
+}
+
+const WRITTEN: &str = "written";
+const FAILED: &str = "failed";
+
+impl From<Kind> for KindLabels {
+    fn from(kind: Kind) -> Self {
+        let kind = match kind {
+            Kind::TargetGroupBinding => KindLabel::TargetGroupBinding,
+            Kind::Service => KindLabel::Service,
+            Kind::EndpointSlice => KindLabel::EndpointSlice,
+            Kind::Node => KindLabel::Node,
+            Kind::Pod => KindLabel::Pod,
+        };
+        Self { kind }
+    }
+}
+
 /// Clones count together.
 #[derive(Clone, Debug)]
 pub struct Metrics {
     statements: Counter,
     streams: Counter,
     connected: Gauge,
+    active: Gauge,
+    event_wait: Histogram,
+    synced: Family<KindLabels, Gauge>,
+    objects: Family<KindLabels, Gauge>,
     watch_errors: Family<KindLabels, Counter>,
-    write_backs: Counter,
-    write_back_errors: Counter,
+    write_backs: Family<OutcomeLabels, Counter>,
 }
 
 impl Metrics {
     pub fn new(registry: &mut Registry) -> Self {
+        let waits = [0.000_1, 0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10.0, 60.0];
         let metrics = Self {
             statements: Counter::default(),
             streams: Counter::default(),
             connected: Gauge::default(),
+            active: Gauge::default(),
+            event_wait: Histogram::new(waits),
+            synced: Family::default(),
+            objects: Family::default(),
             watch_errors: Family::default(),
-            write_backs: Counter::default(),
-            write_back_errors: Counter::default(),
+            write_backs: Family::default(),
         };
+        // What never happened is a zero and not a gap.
+        for kind in [
+            Kind::TargetGroupBinding,
+            Kind::Service,
+            Kind::EndpointSlice,
+            Kind::Node,
+            Kind::Pod,
+        ] {
+            drop(metrics.watch_errors.get_or_create(&kind.into()));
+            drop(metrics.synced.get_or_create(&kind.into()));
+            drop(metrics.objects.get_or_create(&kind.into()));
+        }
+        for outcome in [WRITTEN, FAILED] {
+            drop(metrics.write_backs.get_or_create(&OutcomeLabels { outcome }));
+        }
+        metrics.register(registry.sub_registry_with_prefix("agent"));
+        metrics
+    }
+
+    fn register(&self, registry: &mut Registry) {
         let Self {
             statements,
             streams,
             connected,
+            active,
+            event_wait,
+            synced,
+            objects,
             watch_errors,
             write_backs,
-            write_back_errors,
-        } = metrics.clone();
+        } = self.clone();
+        registry.register("statements", "Messages sent to the service", statements);
+        registry.register("streams", "Streams that were opened", streams);
+        registry.register("connected", "1 while a stream is open", connected);
         registry.register(
-            "elbow_agent_statements",
-            "Messages sent to the service",
-            statements,
+            "active",
+            "1 while this replica holds the Lease and may have a stream",
+            active,
         );
-        registry.register("elbow_agent_streams", "Streams that were opened", streams);
-        registry.register("elbow_agent_connected", "1 while a stream is open", connected);
-        registry.register(
-            "elbow_agent_watch_errors",
-            "Failed lists and watches",
-            watch_errors,
+        registry.register_with_unit(
+            "event_wait",
+            "How long the oldest event of a message waited until it was sent",
+            Unit::Seconds,
+            event_wait,
         );
         registry.register(
-            "elbow_agent_write_backs",
-            "Statuses written or found up to date",
+            "watch_synced",
+            "1 while the kind was listed completely and can be seen",
+            synced,
+        );
+        registry.register("index_objects", "Objects of the kind that are known", objects);
+        registry.register("watch_errors", "Failed lists and watches", watch_errors);
+        registry.register(
+            "write_backs",
+            "Statuses and readiness gates by whether they could be written",
             write_backs,
         );
-        registry.register(
-            "elbow_agent_write_back_errors",
-            "Statuses that could not be written",
-            write_back_errors,
-        );
-        metrics
     }
 
     pub(crate) fn said(&self) {
         self.statements.inc();
+    }
+
+    pub(crate) fn waited(&self, wait: Duration) {
+        self.event_wait.observe(wait.as_secs_f64());
     }
 
     pub(crate) fn connected(&self, connected: bool) {
@@ -87,22 +148,25 @@ impl Metrics {
         self.connected.set(i64::from(connected));
     }
 
+    pub(crate) fn active(&self, active: bool) {
+        self.active.set(i64::from(active));
+    }
+
+    pub(crate) fn index(&self, sizes: [(Kind, usize, bool); 5]) {
+        for (kind, objects, synced) in sizes {
+            self.objects
+                .get_or_create(&kind.into())
+                .set(i64::try_from(objects).unwrap_or(i64::MAX));
+            self.synced.get_or_create(&kind.into()).set(i64::from(synced));
+        }
+    }
+
     pub(crate) fn watch_failed(&self, kind: Kind) {
-        let kind = match kind {
-            Kind::TargetGroupBinding => KindLabel::TargetGroupBinding,
-            Kind::Service => KindLabel::Service,
-            Kind::EndpointSlice => KindLabel::EndpointSlice,
-            Kind::Node => KindLabel::Node,
-            Kind::Pod => KindLabel::Pod,
-        };
-        self.watch_errors.get_or_create(&KindLabels { kind }).inc();
+        self.watch_errors.get_or_create(&kind.into()).inc();
     }
 
     pub(crate) fn wrote_back(&self, succeeded: bool) {
-        if succeeded {
-            self.write_backs.inc()
-        } else {
-            self.write_back_errors.inc()
-        };
+        let outcome = if succeeded { WRITTEN } else { FAILED };
+        self.write_backs.get_or_create(&OutcomeLabels { outcome }).inc();
     }
 }

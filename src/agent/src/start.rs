@@ -15,7 +15,7 @@ use runtime::{
     Clock, Kind, Tasks,
     admin::{self, Admin, Readiness},
     backoff::Backoff,
-    telemetry::Registry,
+    telemetry,
 };
 use tokio::{
     net::TcpListener,
@@ -49,7 +49,7 @@ pub async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<()> {
     config.check()?;
     let client = client(&config).await?;
     let clock = Clock::real();
-    let mut registry = Registry::default();
+    let mut registry = telemetry::registry(env!("CARGO_PKG_VERSION"));
     let metrics = Metrics::new(&mut registry);
     let readiness = Readiness::default();
     readiness.set("watches", false);
@@ -140,6 +140,7 @@ pub async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<()> {
         identity: config.instance.clone(),
         clock,
         active,
+        metrics,
     };
     tasks.spawn(Kind::Critical, "lease", elector.run(soft.clone()));
 

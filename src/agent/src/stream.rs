@@ -188,6 +188,7 @@ impl Connector {
             cluster_uid: self.cluster_uid.clone(),
         };
         let hello = AgentMessage {
+            origin: None,
             message: Some(agent_message::Message::Hello(hello.into())),
         };
         if out.try_send(hello).is_err() {

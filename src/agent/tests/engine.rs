@@ -187,3 +187,28 @@ async fn the_end_of_an_older_stream_does_not_end_the_present_one() {
     assert!(old_cut.is_cancelled());
     assert!(!cut.is_cancelled());
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_event_tells_how_long_it_waited_and_a_list_is_no_event() {
+    let engine = start();
+    let (mut messages, _cut) = engine.connect(1, 1).await;
+    engine.list(1).await;
+    let apply = async |generation| {
+        let event = Input::Sources(Event::Apply(source(0, generation)));
+        engine.inputs.send(event).await.unwrap();
+    };
+    // The first message fills the queue, so that the events wait.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    apply(2).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    apply(3).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let list = messages.recv().await.unwrap();
+    assert_eq!(list.origin, None, "{list:?}");
+    let news = messages.recv().await.unwrap();
+    let waited = wire::convert::origin(&news).unwrap().waited.as_secs_f64();
+    assert!(
+        (4.9..5.2).contains(&waited),
+        "since the older of the two: {waited}"
+    );
+}

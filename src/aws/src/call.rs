@@ -12,6 +12,7 @@ use aws_types::request_id::RequestId;
 use backon::{ExponentialBuilder, Retryable};
 use jiff::Timestamp;
 use tokio::time::{Instant, timeout_at};
+use tracing::{Instrument as _, field::Empty};
 
 use crate::{
     Certainty, Clock, Deadline, ErrorClass, Failure, Metrics,
@@ -34,8 +35,6 @@ impl Caller {
         let asked = Instant::now();
         let permit = self.budget.acquire(category, lane, turn).await;
         self.metrics.waited(lane, asked.elapsed());
-        self.metrics
-            .level(&self.shard, category, self.budget.level(category));
         permit
     }
 
@@ -65,6 +64,7 @@ impl Caller {
     ) -> Result<(Timestamp, O), Failure>
     where
         F: Future<Output = Result<O, SdkError<E, HttpResponse>>>,
+        O: RequestId,
         E: ProvideErrorMetadata + StdError + 'static,
     {
         let attempt = || async {
@@ -93,18 +93,32 @@ impl Caller {
     ) -> Result<O, Failure>
     where
         F: Future<Output = Result<O, SdkError<E, HttpResponse>>>,
+        O: RequestId,
         E: ProvideErrorMetadata + StdError + 'static,
     {
         let category = permit.category();
+        let span =
+            tracing::info_span!("call", %action, shard = self.shard, request_id = Empty, outcome = Empty);
         permit.spend();
-        match send.await {
+        let sent = Instant::now();
+        let answer = send.instrument(span.clone()).await;
+        let took = sent.elapsed();
+        match answer {
             Ok(answer) => {
-                self.metrics.called(action, "ok", targets);
+                span.record("outcome", "ok");
+                span.record("request_id", answer.request_id());
+                self.metrics.called(&self.shard, action, "ok", took);
+                if targets > 0 {
+                    self.metrics.wrote(action, targets);
+                }
                 Ok(answer)
             }
             Err(error) => {
                 let failure = understand(action, &error);
-                self.metrics.called(action, failure.class.label(), targets);
+                span.record("outcome", failure.class.label());
+                span.record("request_id", failure.request_id.as_deref());
+                self.metrics
+                    .called(&self.shard, action, failure.class.label(), took);
                 if failure.class == ErrorClass::Throttled {
                     self.budget.throttled(category);
                 }

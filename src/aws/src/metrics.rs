@@ -7,13 +7,12 @@ use prometheus_client::{
     metrics::{
         counter::Counter,
         family::Family,
-        gauge::Gauge,
         histogram::{Histogram, exponential_buckets},
     },
     registry::{Registry, Unit},
 };
 
-use crate::budget::{Category, Lane};
+use crate::budget::{Budget, Budgets, Lane};
 
 /// The AWS calls that this crate makes, by AWS's names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -73,14 +72,14 @@ impl EncodeLabelValue for Action {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct CallLabels {
+    shard: String,
     action: Action,
     outcome: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct LevelLabels {
-    shard: String,
-    category: &'static str,
+struct ActionLabels {
+    action: Action,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -92,9 +91,10 @@ struct LaneLabels {
 #[derive(Clone, Debug)]
 pub struct Metrics {
     calls: Family<CallLabels, Counter>,
-    targets: Family<CallLabels, Counter>,
-    level: Family<LevelLabels, Gauge<f64, std::sync::atomic::AtomicU64>>,
+    targets: Family<ActionLabels, Counter>,
+    latency: Family<ActionLabels, Histogram>,
     waits: Family<LaneLabels, Histogram>,
+    budgets: Budgets,
 }
 
 impl Metrics {
@@ -103,19 +103,25 @@ impl Metrics {
         let metrics = Self {
             calls: Family::default(),
             targets: Family::default(),
-            level: Family::default(),
+            latency: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.01, 2.0, 10))),
             waits: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.001, 4.0, 10))),
+            budgets: Budgets::default(),
         };
-        registry.register("aws_calls", "AWS calls by outcome", metrics.calls.clone());
         registry.register(
-            "aws_call_targets",
-            "Targets in AWS calls by outcome",
-            metrics.targets.clone(),
+            "aws_calls",
+            "AWS calls by what became of them",
+            metrics.calls.clone(),
         );
         registry.register(
-            "aws_budget_level",
-            "How full a shard's bucket of calls is, 0 to 1",
-            metrics.level.clone(),
+            "aws_call_targets",
+            "Targets named in acknowledged calls",
+            metrics.targets.clone(),
+        );
+        registry.register_with_unit(
+            "aws_call",
+            "How long AWS takes to answer",
+            Unit::Seconds,
+            metrics.latency.clone(),
         );
         registry.register_with_unit(
             "aws_budget_wait",
@@ -123,28 +129,36 @@ impl Metrics {
             Unit::Seconds,
             metrics.waits.clone(),
         );
+        registry.register_collector(Box::new(metrics.budgets.clone()));
         metrics
     }
 
-    pub(crate) fn called(&self, action: Action, outcome: &'static str, targets: usize) {
-        let labels = CallLabels { action, outcome };
+    /// Shows the budget of the shard from now on, for as long as somebody has it.
+    pub(crate) fn show(&self, shard: &str, budget: &Budget) {
+        self.budgets.show(shard, budget);
+    }
+
+    pub(crate) fn called(&self, shard: &str, action: Action, outcome: &'static str, took: Duration) {
+        let labels = CallLabels {
+            shard: shard.to_owned(),
+            action,
+            outcome,
+        };
         self.calls.get_or_create(&labels).inc();
-        if targets > 0 {
-            self.targets.get_or_create(&labels).inc_by(targets as u64);
-        }
+        self.latency
+            .get_or_create(&ActionLabels { action })
+            .observe(took.as_secs_f64());
+    }
+
+    pub(crate) fn wrote(&self, action: Action, targets: usize) {
+        self.targets
+            .get_or_create(&ActionLabels { action })
+            .inc_by(targets as u64);
     }
 
     pub(crate) fn waited(&self, lane: Lane, wait: Duration) {
         self.waits
             .get_or_create(&LaneLabels { lane: lane.label() })
             .observe(wait.as_secs_f64());
-    }
-
-    pub(crate) fn level(&self, shard: &str, category: Category, level: f64) {
-        let labels = LevelLabels {
-            shard: shard.to_owned(),
-            category: category.label(),
-        };
-        self.level.get_or_create(&labels).set(level);
     }
 }

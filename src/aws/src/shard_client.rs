@@ -59,6 +59,7 @@ impl ShardClient {
             attempt_timeout: settings.attempt_timeout,
             read_attempts: settings.read_attempts,
         };
+        metrics.show(&caller.shard, &caller.budget);
         let ec2 = aws_sdk_ec2::Client::new(config);
         Self {
             inner: Arc::new(Inner {

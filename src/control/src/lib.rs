@@ -14,6 +14,7 @@ mod adoption;
 pub mod audit;
 mod authentication;
 pub mod bindings;
+mod census;
 mod clusters;
 mod compile;
 pub mod endpoints;
@@ -37,10 +38,12 @@ pub mod view;
 mod wakes;
 
 pub use authentication::ApiRole;
+pub use census::Census;
 pub use error::{Error, Kind};
 pub use list::{Expected, Listing, Page, Write, Written};
 pub use principal::{Principal, Role};
 pub use settings::Settings;
+pub use store::coming_from;
 pub use store::{AuditEntry, Event, Retention, StoredPause, StoredToken};
 pub use token::{Token, TokenHash};
 

@@ -70,7 +70,7 @@ impl Wakes {
                 Wake::Events => {
                     self.events.send_replace(());
                 }
-                Wake::Group(_) | Wake::SecurityGroup(..) | Wake::Shard(_) => {}
+                Wake::Group(_) | Wake::News(..) | Wake::SecurityGroup(..) | Wake::Shard(_) => {}
             }
         }
     }

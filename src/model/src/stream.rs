@@ -2,7 +2,7 @@
 //!
 //! Applying every update of a stream in order gives what the agent's index holds (the fold law).
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -142,6 +142,15 @@ pub enum Update {
         /// The shortest termination grace of all that it selects, in seconds; `None`: there is no pod.
         shortest_grace: Option<u32>,
     },
+}
+
+/// Where a statement comes from. It is measured, and decides nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// How long the oldest event that it tells of had waited in the agent when it was sent.
+    pub waited: Duration,
+    /// The trace that goes on here, as a W3C `traceparent`.
+    pub trace: Option<String>,
 }
 
 /// Anything an agent says after its Hello.

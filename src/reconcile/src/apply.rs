@@ -4,19 +4,20 @@
 use std::{collections::BTreeMap, future::poll_fn, task::Poll, time::Duration};
 
 use aws::{
-    Deadline, ShardClient,
+    Action, Deadline, ShardClient,
     budget::{self, Batch, Lane, Permit},
 };
 use futures::{FutureExt, future::BoxFuture};
 use model::{
-    Target, TargetGroupArn,
+    PlanId, Target, TargetGroupArn,
     condition::Problem,
-    plan::{Plan, Step, Subtraction},
+    plan::{Plan, Step, Subtraction, Why},
     sabotage,
 };
 use store::{Call, Outcome};
 
 use crate::{
+    heard::Heard,
     pass::{Context, Error},
     turn::{Turn, Waited},
 };
@@ -196,7 +197,7 @@ fn retain(plan: &mut Plan, batches: &[Batch]) {
 }
 
 /// The most urgent lane of the batch's steps, if the plan has any.
-fn lane_of(plan: &Plan, batch: Batch) -> Option<Lane> {
+pub(crate) fn lane_of(plan: &Plan, batch: Batch) -> Option<Lane> {
     let lanes = plan.steps.iter().filter_map(lane);
     lanes.filter(|lane| batch == (*lane).into()).min()
 }
@@ -210,6 +211,16 @@ fn lane(step: &Step) -> Option<Lane> {
     }
 }
 
+/// How many targets the plan makes again that were ours and that AWS was seen without.
+fn drifted(plan: &Plan) -> usize {
+    let made = plan.steps.iter().filter_map(|step| match step {
+        Step::Register { targets } => Some(targets),
+        _ => None,
+    });
+    let again = made.flatten().filter(|addition| addition.why == Why::Drifted);
+    again.count()
+}
+
 fn is_positive(targets: &[Subtraction]) -> bool {
     targets.iter().all(|subtraction| subtraction.ground.is_positive())
 }
@@ -221,8 +232,10 @@ impl Context {
         arn: &TargetGroupArn,
         plan: &Plan,
         permits: &mut Permits,
+        heard: &Heard,
     ) -> Result<Option<Problem>, Error> {
         let id = Self::plan_id();
+        self.metrics.drifted_targets(drifted(plan));
         let (calls, records): (Vec<_>, Vec<_>) = plan.steps.iter().cloned().partition(Step::writes_aws);
         let (guarded, independent): (Vec<_>, Vec<_>) = calls
             .into_iter()
@@ -240,7 +253,7 @@ impl Context {
         let calls = independent
             .iter()
             .zip(granted)
-            .map(|(step, permit)| self.call(arn, step, permit));
+            .map(|(step, permit)| self.call(id, arn, step, permit, heard));
         let outcomes = futures::future::join_all(calls).await;
         if !first.is_empty() && late {
             self.store.intend(&self.fence, id, plan, &first).await?;
@@ -261,7 +274,7 @@ impl Context {
             self.store
                 .intend(&self.fence, id, plan, std::slice::from_ref(step))
                 .await?;
-            let (outcomes, problem) = self.call(arn, step, permit).await;
+            let (outcomes, problem) = self.call(id, arn, step, permit, heard).await;
             self.store
                 .settle(&self.fence, id, arn, &outcomes, problem.as_ref())
                 .await?;
@@ -270,8 +283,22 @@ impl Context {
         Ok(failure)
     }
 
-    async fn call(&self, arn: &TargetGroupArn, step: &Step, permit: Permit) -> (Vec<Call>, Option<Problem>) {
+    async fn call(
+        &self,
+        id: PlanId,
+        arn: &TargetGroupArn,
+        step: &Step,
+        permit: Permit,
+        heard: &Heard,
+    ) -> (Vec<Call>, Option<Problem>) {
         let deadline = Deadline(*self.deadline.borrow());
+        let action = match step {
+            Step::Deregister { .. } => Action::DeregisterTargets,
+            _ => Action::RegisterTargets,
+        };
+        if let Some(news) = lane(step).and_then(|lane| heard.take(lane.into())) {
+            self.metrics.sent(action, &news, self.database.now());
+        }
         let outcomes = match step {
             Step::Register { targets } => {
                 let targets: Vec<Target> = targets.iter().map(|addition| addition.target.clone()).collect();
@@ -291,11 +318,11 @@ impl Context {
         for aws::Outcome { targets, result } in outcomes {
             let (outcome, request_id) = match result {
                 Ok(aws::Receipt { request_id }) => {
-                    tracing::info!(target_group = %arn, targets = targets.len(), request_id, "AWS acknowledged a write");
+                    tracing::info!(plan = %id, %action, target_group = %arn, targets = targets.len(), request_id, "AWS acknowledged a write");
                     (Outcome::Acknowledged, request_id)
                 }
                 Err(failure) => {
-                    tracing::warn!(target_group = %arn, targets = targets.len(), %failure, "AWS did not acknowledge a write");
+                    tracing::warn!(plan = %id, %action, target_group = %arn, targets = targets.len(), request_id = failure.request_id, %failure, "AWS did not acknowledge a write");
                     let outcome = match failure.certainty {
                         aws::Certainty::NotApplied => Outcome::Failed,
                         aws::Certainty::Ambiguous if sabotage::is_on("faults") => Outcome::Failed,

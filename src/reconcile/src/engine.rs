@@ -169,11 +169,15 @@ impl Engine {
         let mut workers = self.workers();
         let held: Vec<&Shard> = leases.iter().map(|lease| &lease.shard).collect();
         workers.retain(|shard, worker| {
-            let kept = held.contains(&shard) && !worker.signals.is_closed();
-            if !kept {
+            let (held, ended) = (held.contains(&shard), worker.signals.is_closed());
+            if !held && !ended {
+                tracing::warn!(%shard, "the lease is no longer ours: stopping work on the shard");
+                self.inner.metrics.lost_leases.inc();
+            }
+            if !held || ended {
                 worker.stop.cancel();
             }
-            kept
+            held && !ended
         });
         // They begin again, with other credentials, at the renewal after their end.
         for (_, worker) in workers
@@ -243,6 +247,8 @@ impl Engine {
             deadline: receiver,
             fenced_until: lease.former_deadline.map(|former| former + timeout),
             fleet: self.inner.fleet.watch(),
+            metrics: metrics.clone(),
+            database: self.inner.database.clone(),
         };
         tracing::info!(shard = %lease.shard, epoch = lease.epoch, "holding the shard");
         let run = shard::run(
@@ -275,6 +281,11 @@ impl Engine {
 
     fn wake(&self, wake: Wake) {
         match wake {
+            Wake::News(arn, news) => {
+                if let Some(worker) = self.workers().get(arn.shard()) {
+                    worker.signal(Signal::News(arn, news));
+                }
+            }
             Wake::Group(arn) => {
                 for (shard, worker) in self.workers().iter() {
                     let key = if shard == arn.shard() {

@@ -18,6 +18,7 @@ mod clock;
 mod engine;
 mod fleet;
 mod gather;
+mod heard;
 mod memory;
 mod metrics;
 mod network;

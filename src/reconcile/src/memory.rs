@@ -7,6 +7,8 @@ use model::{BindingId, condition::BindingStatus, plan::Hold};
 use planner::Seen;
 use runtime::backoff::Backoff;
 
+use crate::heard::Heard;
+
 /// What is remembered of one target group.
 #[derive(Clone, Debug)]
 pub(crate) struct Memory {
@@ -19,6 +21,8 @@ pub(crate) struct Memory {
     pub(crate) holds: Option<Vec<Hold>>,
     /// Whether gates may be on their way to clusters; `None`: a former writer's.
     pub(crate) gates: Option<bool>,
+    /// Events that no call has followed yet.
+    pub(crate) heard: Heard,
 }
 
 impl Default for Memory {
@@ -30,6 +34,7 @@ impl Default for Memory {
             statuses: BTreeMap::new(),
             holds: None,
             gates: None,
+            heard: Heard::default(),
         }
     }
 }

@@ -17,7 +17,7 @@ use store::{Fence, Store};
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
-    Settings, apply,
+    DatabaseClock, Metrics, Settings, apply,
     fleet::Watch,
     gather::gather,
     memory::{Memory, wake_in},
@@ -35,6 +35,9 @@ pub(crate) struct Context {
     /// Until then a call of the writer before us may still arrive in AWS.
     pub(crate) fenced_until: Option<Timestamp>,
     pub(crate) fleet: Watch,
+    pub(crate) metrics: Metrics,
+    /// The clock of what is stored.
+    pub(crate) database: DatabaseClock,
 }
 
 /// Why a pass ended early. The next activation is the retry.
@@ -79,6 +82,7 @@ impl Context {
         let mut ripe = apply::Ripe::default();
         let mut permits = apply::Permits::none(&self.client, arn);
         while rounds < ROUNDS {
+            memory.heard.gather();
             let mut input = self.gather(arn, memory).await?;
             if self.open(&input).await? {
                 input = self.gather(arn, memory).await?;
@@ -90,6 +94,7 @@ impl Context {
                 self.observe(arn, memory, look).await?;
                 continue;
             }
+            memory.heard.follow(&plan);
             if plan.steps.is_empty() {
                 self.report(&input, &plan, memory).await?;
                 let again = gates.waiting.then_some(self.settings.observe_waiting_every);
@@ -117,7 +122,7 @@ impl Context {
             }
             (applied, rounds) = (true, rounds + 1);
             ripe.sent(&plan);
-            let failure = self.apply(arn, &plan, &mut permits).await?;
+            let failure = self.apply(arn, &plan, &mut permits, &memory.heard).await?;
             let failed = failure.is_some();
             memory.seen.failure = failure;
             if failed {

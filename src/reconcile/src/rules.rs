@@ -12,7 +12,7 @@ use model::{
     condition::Problem,
     network::{BoundOpening, INSTALLATION_TAG, ObservedRule, Permission, Standing},
     plan::Observe,
-    rule_plan::{Authorization, RulePlan, RuleStep},
+    rule_plan::{Authorization, RulePlan, RuleStep, WhyAuthorize},
 };
 use planner::network::{RuleInput, plan};
 use runtime::backoff::Backoff;
@@ -199,6 +199,8 @@ impl Context {
         let group = &input.stored.group;
         match step {
             RuleStep::Authorize { rules } => {
+                let drifted = rules.iter().filter(|rule| rule.why == WhyAuthorize::Drifted);
+                self.metrics.drifted_rules(drifted.count());
                 // One call has one set of tags.
                 let mut calls: BTreeMap<&BTreeSet<ClusterId>, Vec<&Authorization>> = BTreeMap::new();
                 for rule in rules {
@@ -247,12 +249,12 @@ impl Context {
         for RuleOutcome { permission, result } in outcomes {
             let (rule, outcome, request_id) = match result {
                 Ok((rule, aws::Receipt { request_id })) => {
-                    tracing::info!(security_group = %group, rule = %permission, id = %rule, request_id, "AWS acknowledged a write");
+                    tracing::info!(plan = %id, security_group = %group, rule = %permission, id = %rule, request_id, "AWS acknowledged a write");
                     memory.refused.remove(&permission);
                     (Some(rule), Outcome::Acknowledged, request_id)
                 }
                 Err(failure) => {
-                    tracing::warn!(security_group = %group, rule = %permission, %failure, "AWS did not acknowledge a write");
+                    tracing::warn!(plan = %id, security_group = %group, rule = %permission, request_id = failure.request_id, %failure, "AWS did not acknowledge a write");
                     memory.stale |= failure.class == ErrorClass::PartlyDone;
                     memory.is_full |= failure.class == ErrorClass::QuotaReached;
                     let problem = failure.problem();

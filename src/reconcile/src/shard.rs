@@ -9,15 +9,18 @@ use std::{
 
 use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use model::{SecurityGroupId, TargetGroupArn};
-use runtime::{Clock, backoff::Backoff};
+use runtime::{Clock, backoff::Backoff, telemetry};
+use store::News;
 use tokio::{
     sync::{Notify, Semaphore, mpsc},
     time::MissedTickBehavior,
 };
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use crate::{
     Metrics,
+    heard::Heard,
     memory::{Memory, backoff},
     pass::{Context, Error},
     queue::Queue,
@@ -29,6 +32,8 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(crate) enum Signal {
     Look(Key),
+    /// What the next look at the target group will be about. It is measured, and decides nothing.
+    News(TargetGroupArn, News),
     /// Look at everything.
     Sweep,
 }
@@ -77,10 +82,34 @@ impl Job {
         }
     }
 
+    /// What is measured, from here and from elsewhere, is one.
+    fn listen(&mut self, heard: &Heard) {
+        if let Self::Targets(_, memory) = self {
+            memory.heard = heard.clone();
+        }
+    }
+
+    /// The log lines and the trace of one pass.
+    fn span(&self) -> tracing::Span {
+        match self {
+            Self::Targets(arn, memory) => {
+                let span = tracing::info_span!("pass", target_group = %arn);
+                if let Some(trace) = memory.heard.trace() {
+                    telemetry::continue_trace(&span, &trace);
+                }
+                span
+            }
+            Self::Openings(arn, _) => tracing::info_span!("opening pass", target_group = %arn),
+            Self::Rules(id, _) => tracing::info_span!("pass", security_group = %id),
+        }
+    }
+
     async fn run(&mut self, context: &Context, turn: &mut Turn) -> Result<Option<Duration>, Error> {
+        let asked = tokio::time::Instant::now();
         if !turn.take_place().await {
             return Ok(None);
         }
+        context.metrics.queued(asked.elapsed());
         match self {
             Self::Targets(arn, memory) => context.pass(arn, memory, turn).await,
             Self::Openings(arn, backoff) => {
@@ -113,12 +142,14 @@ pub(crate) async fn run(
 ) {
     let places = Arc::new(Semaphore::new(context.settings.concurrency));
     let mut worker = Worker {
+        shard: context.client.shard().to_string(),
         context,
         metrics,
         clock,
         queue: Queue::default(),
         jobs: HashMap::new(),
         afar: BTreeSet::new(),
+        heard: HashMap::new(),
         passes: FuturesUnordered::new(),
         places,
         in_flight: HashMap::new(),
@@ -140,6 +171,9 @@ pub(crate) async fn run(
             }
             signal = signals.recv() => match signal {
                 Some(Signal::Look(key)) => worker.look(key),
+                Some(Signal::News(arn, news)) => {
+                    worker.heard.entry(Key::TargetGroup(arn)).or_default().add(&news);
+                }
                 Some(Signal::Sweep) => worker.sweep().await,
                 None => break,
             },
@@ -147,6 +181,7 @@ pub(crate) async fn run(
             () = tokio::time::sleep_until(due) => {}
         }
     }
+    worker.metrics.not_waiting(&worker.shard);
     worker.stop.cancel();
     // Calls that are under way are not cut: their outcome is worth a moment, and their deadline is the lease's.
     while let Some((job, result, _)) = worker.passes.next().await {
@@ -157,6 +192,8 @@ pub(crate) async fn run(
 }
 
 struct Worker {
+    /// As a label.
+    shard: String,
     context: Arc<Context>,
     metrics: Metrics,
     clock: Clock,
@@ -165,6 +202,8 @@ struct Worker {
     jobs: HashMap<Key, Job>,
     /// The target groups of other shards for which something must be open here, as the last sweep found them.
     afar: BTreeSet<TargetGroupArn>,
+    /// Shared with the jobs, under way or not.
+    heard: HashMap<Key, Heard>,
     passes: FuturesUnordered<BoxFuture<'static, Finished>>,
     /// Of the passes that work at once.
     places: Arc<Semaphore>,
@@ -182,19 +221,23 @@ impl Worker {
         while let Some(key) = self.queue.take() {
             let woken = self.in_flight.entry(key.clone()).or_default().clone();
             let mut turn = Turn::new(self.places.clone(), woken, self.stop.clone());
+            let heard = self.heard.get(&key);
             let mut job = self.jobs.remove(&key).unwrap_or_else(|| Job::from(key));
+            if let Some(heard) = heard {
+                job.listen(heard);
+            }
             let (context, clock) = (self.context.clone(), self.clock.clone());
-            self.passes.push(Box::pin(async move {
+            let span = job.span();
+            let pass = async move {
                 let begun = clock.instant();
                 let result = job.run(&context, &mut turn).await;
                 (job, result, clock.instant().duration_since(begun))
-            }));
+            };
+            self.passes.push(Box::pin(pass.instrument(span)));
         }
         let working = self.context.settings.concurrency - self.places.available_permits();
         let waiting = self.passes.len().saturating_sub(working);
-        self.metrics
-            .waiting_groups
-            .set(i64::try_from(waiting).unwrap_or(i64::MAX));
+        self.metrics.waiting(&self.shard, waiting);
     }
 
     /// Whoever wakes a target group does not know for whom beside its own shard that is news.
@@ -212,18 +255,22 @@ impl Worker {
 
     fn finish(&mut self, (mut job, result, took): Finished) -> Result<(), Fenced> {
         let key = job.key();
-        self.metrics.passes.inc();
-        self.metrics.pass_seconds.observe(took.as_secs_f64());
+        let outcome = match &result {
+            Ok(_) => "done",
+            Err(Error::Store(store::Error::LeaseLost { .. })) => "fenced",
+            Err(_) => "failed",
+        };
+        self.metrics.passed(&key, outcome, took);
         let now = self.clock.instant();
         match result {
             Ok(Some(wait)) => self.queue.wake_at(key.clone(), now + wait),
             Ok(None) => {}
             Err(Error::Store(store::Error::LeaseLost { shard })) => {
+                self.metrics.lost_leases.inc();
                 tracing::warn!(%shard, "the lease is somebody else's: stopping work on the shard");
                 return Err(Fenced);
             }
             Err(error) => {
-                self.metrics.failed_passes.inc();
                 let wait = job.backoff().next_delay();
                 tracing::warn!(group = %key, error = %Chain(&error), retry_ms = wait.as_millis(), "a pass failed");
                 self.queue.wake_at(key.clone(), now + wait);
@@ -239,6 +286,7 @@ impl Worker {
         match keys(&self.context).await {
             Ok(keys) => {
                 self.jobs.retain(|key, _| keys.contains(key));
+                self.heard.retain(|key, _| keys.contains(key));
                 let afar = keys.iter().filter_map(|key| match key {
                     Key::Openings(arn) => Some(arn.clone()),
                     Key::TargetGroup(_) | Key::SecurityGroup(_) => None,

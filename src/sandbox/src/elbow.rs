@@ -177,7 +177,16 @@ impl Installation {
         let token_file = self.file(&format!("{cluster}.token"));
         write(&token_file, token.expose_secret())?;
         let urls: Vec<_> = servers.iter().map(|server| server.agents.as_str()).collect();
-        let admin = free_port();
+        let chosen = options.iter().find(|(name, _)| *name == "--admin-listen");
+        let admin = chosen.map_or_else(
+            || format!("127.0.0.1:{}", free_port()),
+            |(_, at)| (*at).to_owned(),
+        );
+        let further: Vec<_> = options
+            .iter()
+            .copied()
+            .filter(|option| Some(option) != chosen)
+            .collect();
         let program = Program::new(
             instance,
             self.programs.join("elbow-agent"),
@@ -198,15 +207,10 @@ impl Installation {
             &self.authority(),
         ])
         .arguments([Path::new("--kubeconfig"), &kubeconfig])
-        .arguments([
-            "--admin-listen",
-            &format!("127.0.0.1:{admin}"),
-            "--log-format",
-            "text",
-        ]);
-        let mut process = with_options(program, options).start()?;
+        .arguments(["--admin-listen", &admin, "--log-format", "text"]);
+        let mut process = with_options(program, &further).start()?;
         process
-            .wait_http(&format!("http://127.0.0.1:{admin}/livez"), START, &self.progress)
+            .wait_http(&format!("http://{admin}/livez"), START, &self.progress)
             .await?;
         Ok(process)
     }

@@ -4,10 +4,10 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use api::{
-    agent::{Agents, Patience, server as agent_server},
+    agent::{self, Agents, Patience, server as agent_server},
     grpc::Public,
 };
-use control::{ApiRole, Control, Settings, Token};
+use control::{ApiRole, Census, Control, Settings, Token};
 use model::guard::Guards;
 use reconcile::{DatabaseClock, Engine};
 use runtime::{
@@ -42,9 +42,9 @@ pub(crate) async fn serve(options: ServeOptions) -> anyhow::Result<()> {
         admin_token_file,
         heartbeat,
         grace,
-        log_format,
+        told,
     } = options;
-    telemetry::init(log_format);
+    let _tracing = told.init(&replica)?;
     // Only a second call can fail, and then the provider is already the one we want.
     rustls::crypto::aws_lc_rs::default_provider()
         .install_default()
@@ -53,7 +53,9 @@ pub(crate) async fn serve(options: ServeOptions) -> anyhow::Result<()> {
     if identity.is_none() {
         tracing::warn!("--insecure-dev: tokens travel in plain text");
     }
-    let mut registry = Registry::default();
+    let lifecycle = Lifecycle::new();
+    let tasks = lifecycle.tasks();
+    let mut registry = telemetry::registry(env!("CARGO_PKG_VERSION"));
     let store = connect(&database, &mut registry).await?;
     require_schema(&store).await?;
     if store.check_identity().await? == Identity::Changed {
@@ -71,10 +73,9 @@ pub(crate) async fn serve(options: ServeOptions) -> anyhow::Result<()> {
             ..Settings::default()
         },
     );
+    Census::new(&mut registry).spawn(&control, Clock::real(), &tasks);
     first_admin(&control, admin_token_file.as_deref()).await?;
 
-    let lifecycle = Lifecycle::new();
-    let tasks = lifecycle.tasks();
     let readiness = Readiness::default();
     readiness.set("listeners", false);
     let asked = store.clone();
@@ -99,6 +100,7 @@ pub(crate) async fn serve(options: ServeOptions) -> anyhow::Result<()> {
         soft.run_until_cancelled(hub.run()).await;
     });
 
+    let streams = agent::Metrics::new(&mut registry);
     let admin_listener = TcpListener::bind(listen.admin_address)
         .await
         .context("cannot listen for the admin port")?;
@@ -121,7 +123,7 @@ pub(crate) async fn serve(options: ServeOptions) -> anyhow::Result<()> {
         .await
         .context("REST")?;
     let public = Public::new(control.clone());
-    let service = Agents::new(control, tasks.clone(), Patience::default());
+    let service = Agents::new(control, tasks.clone(), Patience::default(), streams);
     agent_server::serve(agents, identity.as_ref(), service, public, &tasks)
         .await
         .context("the certificate or key is unusable")?;

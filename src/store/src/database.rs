@@ -20,7 +20,7 @@ use crate::{Error, Metrics, Op, Result, error::lost_a_race};
 macro_rules! transaction {
     ($store:expr, $op:expr, |$tx:ident| $work:block) => {
         $store.measured($op, async {
-            let (store, op): (&$crate::Store, $crate::Op) = ($store, $op);
+            let store: &$crate::Store = $store;
             let mut attempt = 1;
             loop {
                 let mut transaction = store.pool.begin().await?;
@@ -31,7 +31,7 @@ macro_rules! transaction {
                 let worked = $crate::database::typed(work).await;
                 let done = $crate::database::end(transaction, worked).await;
                 match done {
-                    Err(error) if store.tries_again(op, attempt, &error) => attempt += 1,
+                    Err(error) if store.tries_again(attempt, &error) => attempt += 1,
                     done => return done,
                 }
             }
@@ -114,6 +114,7 @@ impl Store {
             })
             .connect_with(connect.clone())
             .await?;
+        metrics.show(&pool);
         Ok(Self {
             pool,
             connect,
@@ -173,10 +174,10 @@ impl Store {
     }
 
     /// Whether a transaction that failed only lost a race and has attempts left.
-    pub(crate) fn tries_again(&self, op: Op, attempt: u32, error: &Error) -> bool {
+    pub(crate) fn tries_again(&self, attempt: u32, error: &Error) -> bool {
         let again = attempt < ATTEMPTS && raced(error);
         if again {
-            self.metrics.retried(op);
+            self.metrics.retried();
         }
         again
     }

@@ -1,16 +1,24 @@
 //! How long each operation takes and how it fails.
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use prometheus_client::{
-    encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder},
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeLabelValue, EncodeMetric, LabelValueEncoder},
     metrics::{
+        MetricType,
         counter::Counter,
         family::Family,
+        gauge::ConstGauge,
         histogram::{Histogram, exponential_buckets},
     },
     registry::{Registry, Unit},
 };
+use sqlx::PgPool;
 
 /// What is measured separately.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -76,16 +84,42 @@ struct ErrorLabels {
 pub struct Metrics {
     duration: Family<OpLabels, Histogram>,
     errors: Family<ErrorLabels, Counter>,
-    retries: Family<OpLabels, Counter>,
+    retries: Counter,
+    connections: Connections,
+}
+
+/// The pool, read when somebody looks.
+#[derive(Clone, Debug, Default)]
+struct Connections(Arc<OnceLock<PgPool>>);
+
+#[derive(Clone, Debug, EncodeLabelSet)]
+struct StateLabels {
+    state: &'static str,
+}
+
+impl Collector for Connections {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let Some(pool) = self.0.get() else { return Ok(()) };
+        let idle = u32::try_from(pool.num_idle()).unwrap_or(u32::MAX);
+        let help = "Connections of the pool to the database.";
+        let mut family = encoder.encode_descriptor("store_connections", help, None, MetricType::Gauge)?;
+        for (state, number) in [("idle", idle), ("used", pool.size().saturating_sub(idle))] {
+            ConstGauge::new(number).encode(family.encode_family(&StateLabels { state })?)?;
+        }
+        let help = "How many the pool may open; all used: operations wait.";
+        let family = encoder.encode_descriptor("store_connections_limit", help, None, MetricType::Gauge)?;
+        ConstGauge::new(pool.options().get_max_connections()).encode(family)
+    }
 }
 
 impl Metrics {
     /// Registers the measurements.
     pub fn new(registry: &mut Registry) -> Self {
         let metrics = Self {
-            duration: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.000_25, 2.0, 14))),
+            duration: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.000_5, 2.0, 12))),
             errors: Family::default(),
-            retries: Family::default(),
+            retries: Counter::default(),
+            connections: Connections::default(),
         };
         registry.register_with_unit(
             "store_operation",
@@ -103,7 +137,14 @@ impl Metrics {
             "Transactions that lost a race and ran again",
             metrics.retries.clone(),
         );
+        registry.register_collector(Box::new(metrics.connections.clone()));
         metrics
+    }
+
+    /// Shows this pool's connections from now on.
+    pub(crate) fn show(&self, pool: &PgPool) {
+        // A second store of the same metrics is a test's.
+        self.connections.0.set(pool.clone()).ok();
     }
 
     pub(crate) fn done(&self, operation: Op, took: Duration, error: Option<&'static str>) {
@@ -115,7 +156,7 @@ impl Metrics {
         }
     }
 
-    pub(crate) fn retried(&self, operation: Op) {
-        self.retries.get_or_create(&OpLabels { operation }).inc();
+    pub(crate) fn retried(&self) {
+        self.retries.inc();
     }
 }

@@ -5,7 +5,8 @@
 
 use std::{convert::Infallible, error::Error as _, time::Duration};
 
-use model::{BindingId, ClusterId, SecurityGroupId, Shard, TargetGroupArn};
+use jiff::{SignedDuration, Timestamp};
+use model::{BindingId, ClusterId, SecurityGroupId, Shard, TargetGroupArn, stream::Origin};
 use sqlx::{
     PgConnection,
     postgres::{PgListener, PgPoolOptions},
@@ -22,10 +23,38 @@ const LISTEN_AGAIN: Duration = Duration::from_millis(500);
 /// Says only that there are events. The triggers of `migrations/0004_operate.sql` name it too.
 const EVENTS: &str = "elbow_events";
 
+/// What wakes are about, for measuring alone. A channel of its own: older servers do not hear it.
+const NEWS: &str = "elbow_news";
+
+tokio::task_local! {
+    static ORIGIN: Origin;
+}
+
+/// What `work` stores of an agent's statement comes from `origin`: the wakes that it sends are preceded by [`News`].
+pub async fn coming_from<F: Future>(origin: Option<Origin>, work: F) -> F::Output {
+    match origin {
+        Some(origin) => ORIGIN.scope(origin, work).await,
+        None => work.await,
+    }
+}
+
+/// What the next wake of a target group is about. Nobody acts on it: it may be lost, and the wake says all there is to do.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct News {
+    /// When the transaction that stored it began, on Postgres's clock.
+    pub ingested_at: Timestamp,
+    /// When its agent saw it: earlier by the time that it waited there.
+    pub seen_at: Timestamp,
+    /// The trace that goes on here, as a W3C `traceparent`.
+    pub trace: Option<String>,
+}
+
 /// Something to look at again.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Wake {
     Group(TargetGroupArn),
+    /// Comes before the wake of the group that it is about.
+    News(TargetGroupArn, News),
     /// The rules of a security group, and the shard that owns it.
     SecurityGroup(Shard, SecurityGroupId),
     /// The cluster's stream may have something to send.
@@ -39,6 +68,20 @@ pub enum Wake {
 }
 
 impl Wake {
+    /// `MICROSECONDS-OF-POSTGRES MICROSECONDS-IN-THE-AGENT TRACE|- ARN`. One of an unknown form is left out.
+    fn news(payload: &str) -> Option<Self> {
+        let mut words = payload.split(' ');
+        let [ingested, waited, trace, arn] = [words.next()?, words.next()?, words.next()?, words.next()?];
+        let ingested_at = Timestamp::from_microsecond(ingested.parse().ok()?).ok()?;
+        let waited = SignedDuration::from_micros(waited.parse().ok()?);
+        let news = News {
+            ingested_at,
+            seen_at: ingested_at.checked_sub(waited).ok()?,
+            trace: (trace != "-").then(|| trace.to_owned()),
+        };
+        Some(Self::News(arn.parse().ok()?, news))
+    }
+
     /// A payload of another version of the program wakes everything: too much is cheap, too little is not.
     fn parse(payload: &str) -> Self {
         if payload == "a" {
@@ -74,13 +117,20 @@ impl Listener {
         if std::mem::take(&mut self.lost) {
             return Ok(Wake::All);
         }
-        match self.listener.try_recv().await {
-            Ok(Some(notification)) if notification.channel() == EVENTS => Ok(Wake::Events),
-            Ok(Some(notification)) => Ok(Wake::parse(notification.payload())),
-            Ok(None) => Ok(Wake::All),
-            Err(error) => {
-                self.lost = true;
-                Err(error.into())
+        loop {
+            match self.listener.try_recv().await {
+                Ok(Some(notification)) if notification.channel() == NEWS => {
+                    if let Some(news) = Wake::news(notification.payload()) {
+                        return Ok(news);
+                    }
+                }
+                Ok(Some(notification)) if notification.channel() == EVENTS => return Ok(Wake::Events),
+                Ok(Some(notification)) => return Ok(Wake::parse(notification.payload())),
+                Ok(None) => return Ok(Wake::All),
+                Err(error) => {
+                    self.lost = true;
+                    return Err(error.into());
+                }
             }
         }
     }
@@ -157,7 +207,7 @@ impl Store {
             .idle_timeout(None);
         let pool = pool.connect_with(self.connect.clone()).await?;
         let mut listener = PgListener::connect_with(&pool).await?;
-        listener.listen_all([CHANNEL, EVENTS]).await?;
+        listener.listen_all([CHANNEL, EVENTS, NEWS]).await?;
         Ok(Listener {
             listener,
             lost: false,
@@ -243,17 +293,29 @@ pub(crate) async fn services(
     namespace: &str,
     services: &[String],
 ) -> Result<()> {
+    let news = ORIGIN.try_with(|Origin { waited, trace }| {
+        format!("{} {} ", waited.as_micros(), trace.as_deref().unwrap_or("-"))
+    });
+    // The news first, so that whoever is woken has it.
     sqlx::query!(
         r#"
-        select pg_notify($4, 'g ' || arn) as "void: ()"
-        from (
+        with affected as (
             select distinct target_group_arn as arn from bindings
             where cluster_id = $1 and namespace = $2 and service = any($3)
-        ) affected
+        )
+        select pg_notify(channel, payload) as "void: ()"
+        from (
+            select $4::text as channel, (extract(epoch from now()) * 1000000)::bigint || ' ' || $5::text || arn as payload
+            from affected where $5::text is not null
+            union all
+            select $6::text, 'g ' || arn from affected
+        ) said
         "#,
         cluster.0,
         namespace,
         services,
+        NEWS,
+        news.ok(),
         CHANNEL,
     )
     .execute(connection)
@@ -330,6 +392,28 @@ async fn notify(connection: &mut PgConnection, payloads: &[String]) -> Result<()
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn news_tell_when_an_event_was_seen_and_stored_and_are_left_out_where_they_cannot_be_read() {
+        let arn = "arn:aws:elasticloadbalancing:us-east-1:123456789012:targetgroup/web/1ce5b7da835c9ffb";
+        let told = |trace| Wake::news(&format!("1764072000000000 250000 {trace} {arn}"));
+        let ingested_at: Timestamp = "2025-11-25T12:00:00Z".parse().unwrap();
+        let news = News {
+            ingested_at,
+            seen_at: ingested_at - SignedDuration::from_millis(250),
+            trace: None,
+        };
+        assert_eq!(told("-"), Some(Wake::News(arn.parse().unwrap(), news.clone())));
+        let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        let traced = News {
+            trace: Some(trace.to_owned()),
+            ..news
+        };
+        assert_eq!(told(trace), Some(Wake::News(arn.parse().unwrap(), traced)));
+        for unknown in ["", "1", "x 1 - arn", "1 2 - nonsense"] {
+            assert_eq!(Wake::news(unknown), None, "{unknown}");
+        }
+    }
 
     #[test]
     fn an_unknown_wake_wakes_everything() {

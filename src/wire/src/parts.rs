@@ -31,6 +31,7 @@ pub fn cut_at(message: AgentMessage, bytes: usize) -> Vec<AgentMessage> {
     (1..)
         .zip(pieces)
         .map(|(number, data)| AgentMessage {
+            origin: None,
             message: Some(Message::Part(Part {
                 number,
                 count,
@@ -106,6 +107,7 @@ mod tests {
 
     fn long() -> AgentMessage {
         AgentMessage {
+            origin: None,
             message: Some(Message::Unsynced(Unsynced {
                 epoch: 7,
                 kind: "Service".to_owned(),
@@ -116,6 +118,7 @@ mod tests {
 
     fn beat() -> AgentMessage {
         AgentMessage {
+            origin: None,
             message: Some(Message::Heartbeat(Heartbeat {
                 epoch: 7,
                 ..Heartbeat::default()
@@ -174,6 +177,7 @@ mod tests {
             data: Vec::new(),
         };
         let empty = AgentMessage {
+            origin: None,
             message: Some(Message::Part(empty)),
         };
         assert!(Joiner::default().take(empty).is_err());

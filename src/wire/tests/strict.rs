@@ -655,6 +655,7 @@ fn an_error_names_the_path_of_its_field() {
         change: Some(v1::source_update::Change::Reset(reset)),
     };
     let message = v1::AgentMessage {
+        origin: None,
         message: Some(v1::agent_message::Message::Sources(update)),
     };
     let error = Stamped::try_from(message).unwrap_err();
@@ -682,6 +683,7 @@ fn an_empty_reset_must_say_that_it_is_empty() {
         target_group_binding_count: count,
     };
     let message = |count| v1::AgentMessage {
+        origin: None,
         message: Some(v1::agent_message::Message::Sources(v1::SourceUpdate {
             epoch: 1,
             revision: 1,
@@ -690,6 +692,33 @@ fn an_empty_reset_must_say_that_it_is_empty() {
     };
     assert!(Stamped::try_from(message(None)).is_err());
     assert!(Stamped::try_from(message(Some(0))).is_ok());
+}
+
+#[test]
+fn an_origin_that_is_not_understood_is_left_out_and_costs_no_statement() {
+    let origin = |waited_microseconds, traceparent: &str| {
+        let message = v1::AgentMessage {
+            origin: Some(v1::Origin {
+                waited_microseconds,
+                traceparent: traceparent.to_owned(),
+            }),
+            message: None,
+        };
+        wire::convert::origin(&message)
+    };
+    let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let told = origin(Some(1500), trace).unwrap();
+    assert_eq!(
+        (told.waited.as_micros(), told.trace.as_deref()),
+        (1500, Some(trace))
+    );
+    assert_eq!(origin(None, trace), None, "no event");
+    let spaced = format!("{} 1", &trace[..53]);
+    for odd in ["", "00-1", &spaced, &"é".repeat(27), &format!("{trace}-00")] {
+        assert_eq!(origin(Some(0), odd).unwrap().trace, None, "{odd}");
+    }
+    let back = wire::convert::to_origin(told.clone());
+    assert_eq!(origin(back.waited_microseconds, &back.traceparent), Some(told));
 }
 
 #[test]

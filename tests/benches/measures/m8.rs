@@ -156,7 +156,12 @@ impl Agent {
             cluster_uid: name(self.index),
         };
         let hello = Said::Hello(hello.into());
-        say.send(AgentMessage { message: Some(hello) }).await.unwrap();
+        say.send(AgentMessage {
+            message: Some(hello),
+            origin: None,
+        })
+        .await
+        .unwrap();
         let mut request = Request::new(ReceiverStream::new(queue));
         let bearer = format!("Bearer {}", self.token.expose_secret()).parse().unwrap();
         request.metadata_mut().insert("authorization", bearer);

@@ -106,6 +106,12 @@ pub enum Event<T: Object> {
     Lost(String),
 }
 
+impl<T: Object> Event<T> {
+    pub(super) fn is_news(&self) -> bool {
+        matches!(self, Self::Apply(_) | Self::Delete { .. })
+    }
+}
+
 /// What an event changed.
 #[derive(Debug)]
 pub(super) struct Outcome<T: Object> {
@@ -157,6 +163,10 @@ impl<T: Object> Cache<T> {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
         self.objects.values()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.objects.len()
     }
 
     pub(super) fn is_synced(&self) -> bool {

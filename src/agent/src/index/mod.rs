@@ -1,4 +1,4 @@
-//! What the cluster says, and what of it the stream has yet to be told. Synchronous: no await, no clock.
+//! What the cluster says, and what of it the stream has yet to be told. Synchronous: no await, and time is an argument.
 //!
 //! Watch events change the caches and mark what is dirty; [`Index::next_statement`] makes one statement of the present state. So a
 //! slow stream costs no memory, changes that overtake each other are told once, and a reconnect is simply "all is dirty".
@@ -21,6 +21,7 @@ use model::{
     pod::Pod,
     stream::{Change, Confirm, Source, Statement, Tombstone, Update},
 };
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use cache::{Cache, Outcome};
@@ -43,6 +44,19 @@ pub enum Input {
         watch: u64,
         event: Event<Pod>,
     },
+}
+
+impl Input {
+    /// Whether it says that something changed, and not what a list names.
+    pub fn is_news(&self) -> bool {
+        match self {
+            Self::Sources(event) => event.is_news(),
+            Self::Services(event) => event.is_news(),
+            Self::Slices(event) => event.is_news(),
+            Self::Nodes(event) => event.is_news(),
+            Self::Pods { watch: _, event } => event.is_news(),
+        }
+    }
 }
 
 /// An endpoint as the union of slices counts it: one address of one pod.
@@ -85,6 +99,8 @@ pub struct Index {
     outbox: Option<Outbox>,
     proofs: Vec<ProofRequest>,
     node_proofs: Vec<NodeRef>,
+    /// Of the last statement.
+    oldest_event: Option<Instant>,
 }
 
 impl Index {
@@ -218,6 +234,34 @@ impl Index {
     /// The reads that are wanted since the last call.
     pub fn take_proofs(&mut self) -> Vec<ProofRequest> {
         std::mem::take(&mut self.proofs)
+    }
+
+    /// What is taken in from now on came at this moment, as news; `None`: it is none, as what a list names.
+    pub fn came_at(&mut self, event: Option<Instant>) {
+        if let Some(outbox) = &mut self.outbox {
+            outbox.came_at(event);
+        }
+    }
+
+    /// When the oldest event came that the last statement tells of; `None`: it tells of none.
+    pub fn oldest_event(&self) -> Option<Instant> {
+        self.oldest_event
+    }
+
+    /// Each kind, how many objects of it are known, and whether it can be seen.
+    pub fn sizes(&self) -> [(Kind, usize, bool); 5] {
+        let (pods, seen) = self.pods.size();
+        [
+            (
+                Kind::TargetGroupBinding,
+                self.sources.len(),
+                self.sources.is_synced(),
+            ),
+            (Kind::Service, self.services.len(), self.services.is_synced()),
+            (Kind::EndpointSlice, self.slices.len(), self.slices.is_synced()),
+            (Kind::Node, self.nodes.len(), self.nodes.is_synced()),
+            (Kind::Pod, pods, seen),
+        ]
     }
 
     pub fn handle(&mut self, input: Input) {
@@ -394,7 +438,7 @@ impl Index {
         // Taken out and put back, so that statements can be made of the caches.
         let mut outbox = self.outbox.take()?;
         let mut statement = None;
-        while let Some(scope) = outbox.pop() {
+        while let Some((scope, event)) = outbox.pop() {
             statement = match &scope {
                 Scope::Lost(kind) => self.lost(*kind).map(|reason| Statement::Unsynced {
                     kind: kind.to_string(),
@@ -409,7 +453,8 @@ impl Index {
                 Scope::Nodes => self.next_of_nodes(&mut outbox).map(|update| outbox.stamp(update)),
             };
             if statement.is_some() {
-                outbox.requeue(scope);
+                outbox.requeue(scope, event);
+                self.oldest_event = event;
                 break;
             }
         }

@@ -7,6 +7,7 @@ use model::{
     node::NodeRef,
     stream::{Confirm, Statement, Update},
 };
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::Kind;
@@ -85,7 +86,10 @@ impl ServicePending {
 pub(super) struct Outbox {
     epoch: u64,
     revision: u64,
-    queue: VecDeque<Scope>,
+    /// Each with when the oldest event came that it tells of, if it is told because of one.
+    queue: VecDeque<(Scope, Option<Instant>)>,
+    /// When the event came that is being taken in.
+    event: Option<Instant>,
     sources: Pending,
     services: BTreeMap<ObjectName, ServicePending>,
     /// `None`: not wanted.
@@ -104,6 +108,7 @@ impl Outbox {
             epoch,
             revision: 0,
             queue: VecDeque::new(),
+            event: None,
             sources: Pending::All,
             services: BTreeMap::new(),
             nodes: None,
@@ -131,18 +136,28 @@ impl Outbox {
     }
 
     /// A scope that cannot be told yet drops out; it comes back with the event that makes it possible.
-    pub(super) fn pop(&mut self) -> Option<Scope> {
+    pub(super) fn pop(&mut self) -> Option<(Scope, Option<Instant>)> {
         self.queue.pop_front()
     }
 
+    /// What is to be told from now on is because of an event that came at this moment, or of none.
+    pub(super) fn came_at(&mut self, event: Option<Instant>) {
+        self.event = event;
+    }
+
     pub(super) fn enqueue(&mut self, scope: Scope) {
-        if !self.queue.contains(&scope) {
-            self.queue.push_back(scope);
+        self.enqueue_since(scope, self.event);
+    }
+
+    fn enqueue_since(&mut self, scope: Scope, event: Option<Instant>) {
+        match self.queue.iter_mut().find(|(queued, _)| *queued == scope) {
+            Some((_, oldest)) => *oldest = oldest.or(event),
+            None => self.queue.push_back((scope, event)),
         }
     }
 
     /// Back in line, if there is more to tell.
-    pub(super) fn requeue(&mut self, scope: Scope) {
+    pub(super) fn requeue(&mut self, scope: Scope, event: Option<Instant>) {
         let more = match &scope {
             Scope::Lost(_) => false,
             Scope::Sources => !self.sources.is_nothing(),
@@ -153,7 +168,7 @@ impl Outbox {
                 .is_some_and(|p| p.gone || !p.nodes.is_nothing()),
         };
         if more {
-            self.enqueue(scope);
+            self.enqueue_since(scope, event);
         }
     }
 

@@ -91,6 +91,12 @@ impl Pods {
         selected.pods.is_synced().then_some(&selected.pods)
     }
 
+    /// How many are known, and whether all that are watched can be seen.
+    pub(super) fn size(&self) -> (usize, bool) {
+        let pods = || self.selected.values().map(|selected| &selected.pods);
+        (pods().map(Cache::len).sum(), pods().all(Cache::is_synced))
+    }
+
     pub(super) fn lost(&self) -> Option<&str> {
         self.selected.values().find_map(|selected| selected.pods.lost())
     }

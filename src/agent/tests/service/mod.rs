@@ -123,6 +123,7 @@ impl AgentService for Service {
         let mut inbound = request.into_inner();
         let Some(AgentMessage {
             message: Some(agent_message::Message::Hello(hello)),
+            ..
         }) = inbound.message().await?
         else {
             return Err(Status::invalid_argument("no Hello"));

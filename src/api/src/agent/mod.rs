@@ -1,6 +1,7 @@
 //! gRPC for agents: `elbow.agent.v1.AgentService`.
 
 mod answer;
+mod metrics;
 pub mod server;
 mod stream;
 
@@ -13,6 +14,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 use wire::agent::v1::{AgentMessage, ServerMessage, agent_service_server::AgentService};
 
+pub use self::metrics::Metrics;
 use crate::status::principal;
 
 /// Messages to one agent that wait for it to read. A slower agent is cut; it loses nothing, since it resyncs.
@@ -42,14 +44,16 @@ pub struct Agents {
     control: Control,
     tasks: Tasks,
     patience: Patience,
+    metrics: Metrics,
 }
 
 impl Agents {
-    pub fn new(control: Control, tasks: Tasks, patience: Patience) -> Self {
+    pub fn new(control: Control, tasks: Tasks, patience: Patience, metrics: Metrics) -> Self {
         Self {
             control,
             tasks,
             patience,
+            metrics,
         }
     }
 }
@@ -71,6 +75,7 @@ impl AgentService for Agents {
             outbound,
             self.tasks.soft(),
             self.patience,
+            self.metrics.clone(),
         );
         self.tasks.spawn(Kind::Job, "agent stream", stream.run());
         Ok(Response::new(ReceiverStream::new(answers)))

@@ -2,21 +2,29 @@
 
 use std::time::Duration;
 
-use control::{Control, Principal, session::Session};
-use model::{sabotage, stream::Hello};
+use control::{
+    Control, Principal,
+    session::{Reply, Session},
+};
+use model::{
+    sabotage,
+    stream::{Hello, Origin},
+};
+use runtime::telemetry;
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
+use tracing::Instrument as _;
 use wire::{
     agent::v1::{self as wire_v1, AgentMessage, ServerMessage, agent_message, server_message},
-    convert::{ConvertError, Stamped},
+    convert::{self, ConvertError, Stamped},
     parts::Joiner,
 };
 
-use super::{Patience, answer};
+use super::{Metrics, Patience, answer, metrics};
 use crate::status::status;
 
 /// Heartbeats that may be missed before the stream counts as dead.
@@ -29,6 +37,7 @@ pub(super) struct AgentStream {
     outbound: mpsc::Sender<Result<ServerMessage, Status>>,
     soft: CancellationToken,
     patience: Patience,
+    metrics: Metrics,
     parts: Joiner,
 }
 
@@ -68,6 +77,7 @@ impl AgentStream {
         outbound: mpsc::Sender<Result<ServerMessage, Status>>,
         soft: CancellationToken,
         patience: Patience,
+        metrics: Metrics,
     ) -> Self {
         Self {
             control,
@@ -76,12 +86,18 @@ impl AgentStream {
             outbound,
             soft,
             patience,
+            metrics,
             parts: Joiner::default(),
         }
     }
 
     pub(super) async fn run(mut self) {
         let Err(end) = self.serve().await;
+        self.metrics.ended(match &end {
+            End::Gone => metrics::GONE,
+            End::GoAway { .. } => metrics::SENT_AWAY,
+            End::Status(_) => metrics::REFUSED,
+        });
         let last = match end {
             End::Gone => return,
             End::GoAway { reason, superseded } => {
@@ -106,6 +122,7 @@ impl AgentStream {
     async fn serve(&mut self) -> Result<std::convert::Infallible, End> {
         let hello = self.hello().await?;
         let mut session = self.control.open(&self.principal, hello).await?;
+        let _open = self.metrics.open();
         self.welcome(&session).await?;
         self.tell(&mut session).await?;
         let silence = session.heartbeat() * MISSED_HEARTBEATS;
@@ -141,6 +158,7 @@ impl AgentStream {
         match message {
             Ok(Some(AgentMessage {
                 message: Some(agent_message::Message::Hello(hello)),
+                ..
             })) => Ok(Hello::try_from(hello)?),
             Ok(Some(_)) => Err(End::Status(Status::invalid_argument(
                 "the first message of a stream must be Hello",
@@ -174,6 +192,8 @@ impl AgentStream {
         let Some(message) = self.parts.take(message)? else {
             return Ok(());
         };
+        self.metrics.heard(message.message.as_ref());
+        let origin = convert::origin(&message);
         let Stamped { epoch, statement } = Stamped::try_from(message)?;
         if epoch != session.epoch() {
             let why = format!(
@@ -182,7 +202,19 @@ impl AgentStream {
             );
             return Err(End::Status(Status::invalid_argument(why)));
         }
-        for reply in session.ingest(statement).await? {
+        let span = tracing::info_span!("ingest", cluster = %session.cluster());
+        if let Some(trace) = origin.as_ref().and_then(|origin| origin.trace.as_deref()) {
+            telemetry::continue_trace(&span, trace);
+        }
+        let origin = origin.map(|Origin { waited, trace: _ }| Origin {
+            waited,
+            trace: telemetry::traceparent(&span),
+        });
+        let ingest = control::coming_from(origin, session.ingest(statement));
+        for reply in Box::pin(ingest.instrument(span)).await? {
+            if matches!(reply, Reply::Resync { .. }) {
+                self.metrics.resynced();
+            }
             self.send(answer::reply(reply)).await?;
         }
         Ok(())

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use api::{
-    agent::{Agents, Patience, server},
+    agent::{Agents, Metrics, Patience, server},
     grpc::Public,
 };
-use runtime::Tasks;
+use runtime::{Tasks, telemetry::Registry};
 use tokio::{net::TcpListener, sync::mpsc, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Status, Streaming, metadata::MetadataValue, transport::Endpoint};
@@ -47,7 +47,12 @@ impl Service {
         server::serve(
             listener,
             None,
-            Agents::new(api.control.clone(), tasks.clone(), impatient),
+            Agents::new(
+                api.control.clone(),
+                tasks.clone(),
+                impatient,
+                Metrics::new(&mut Registry::default()),
+            ),
             Public::new(api.control.clone()),
             &tasks,
         )
@@ -115,6 +120,7 @@ impl Agent {
         Ok(self
             .say
             .send(AgentMessage {
+                origin: None,
                 message: Some(message),
             })
             .await?)
@@ -148,6 +154,7 @@ fn hello(cluster: &str, protocol: u32) -> AgentMessage {
         cluster_uid: "uid".to_owned(),
     };
     AgentMessage {
+        origin: None,
         message: Some(Say::Hello(hello)),
     }
 }
@@ -189,6 +196,7 @@ async fn a_reset_in_parts_is_taken_as_one_and_a_lost_part_takes_nothing() -> any
             change: Some(Change::Reset(reset.clone())),
         };
         let message = AgentMessage {
+            origin: None,
             message: Some(Say::Sources(sources)),
         };
         wire::parts::cut_at(message, 3)
@@ -215,6 +223,7 @@ async fn who_may_not_state_is_refused_with_the_reason() -> anyhow::Result<()> {
     let unknown = control::Token::generate().expose().to_owned();
     let agent = service.api.agent.clone();
     let heartbeat = AgentMessage {
+        origin: None,
         message: Some(Say::Heartbeat(Heartbeat {
             epoch: 1,
             surroundings: None,
@@ -235,7 +244,10 @@ async fn who_may_not_state_is_refused_with_the_reason() -> anyhow::Result<()> {
         (&agent, heartbeat, Code::InvalidArgument, "Hello"),
         (
             &agent,
-            AgentMessage { message: None },
+            AgentMessage {
+                message: None,
+                origin: None,
+            },
             Code::InvalidArgument,
             "Hello",
         ),

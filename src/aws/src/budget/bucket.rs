@@ -70,6 +70,11 @@ impl Bucket {
         ((self.tokens - waiting) / self.capacity).clamp(0.0, 1.0)
     }
 
+    /// Calls a second, as of the last question.
+    pub(super) fn rate(&self) -> f64 {
+        self.rate
+    }
+
     /// AWS throttled a call: its bucket is empty, whatever ours said, so someone else draws from it or it is smaller.
     pub(super) fn throttled(&mut self, now: Instant) {
         self.refill(now);

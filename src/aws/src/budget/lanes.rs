@@ -116,6 +116,12 @@ impl<T> Lanes<T> {
     pub(super) fn len(&self) -> usize {
         self.lanes.iter().map(Line::len).sum()
     }
+
+    /// Everybody who waits, in no order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
+        let tenants = self.lanes.iter().flat_map(|lane| lane.lines.values());
+        tenants.flat_map(|tenant| tenant.lines.values().flatten())
+    }
 }
 
 /// Who is next.

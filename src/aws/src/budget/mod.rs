@@ -6,6 +6,7 @@
 //! call, if its content is decided after the permit has come.
 
 mod bucket;
+mod export;
 mod gather;
 mod lanes;
 mod settings;
@@ -23,8 +24,10 @@ use tokio::{
     time::Instant,
 };
 
+pub(crate) use self::export::Budgets;
 use self::{
     bucket::Bucket,
+    export::BucketState,
     gather::Gathering,
     lanes::{Lanes, Rested},
 };
@@ -133,9 +136,19 @@ struct State {
 #[derive(Debug)]
 struct Line {
     bucket: Bucket,
-    lanes: Lanes<oneshot::Sender<Permit>>,
+    lanes: Lanes<Waiting>,
     /// When each tenant was last given leave.
     served: HashMap<String, Instant>,
+    throttles: u64,
+    /// By [`Lane`].
+    spent: [u64; Lane::ALL.len()],
+}
+
+/// Somebody who waits for a permit.
+#[derive(Debug)]
+struct Waiting {
+    since: Instant,
+    grant: oneshot::Sender<Permit>,
 }
 
 impl Line {
@@ -163,6 +176,7 @@ impl Line {
             bucket,
             lanes,
             served,
+            ..
         } = self;
         loop {
             // Nobody is served with less, so nobody need be looked for.
@@ -176,7 +190,7 @@ impl Line {
             if let Err(until) = afford(bucket, account.as_deref_mut(), kept, now) {
                 return until;
             }
-            let Some(waiting) = lanes.pop(&next).filter(|waiting| !waiting.is_closed()) else {
+            let Some(waiting) = lanes.pop(&next).filter(|waiting| !waiting.grant.is_closed()) else {
                 continue;
             };
             if served.len() > REMEMBERED {
@@ -187,7 +201,7 @@ impl Line {
             if let Some(account) = account.as_deref_mut() {
                 account.take();
             }
-            grant(next.lane, waiting);
+            grant(next.lane, waiting.grant);
         }
     }
 }
@@ -225,6 +239,8 @@ impl Budget {
                 bucket,
                 lanes: Lanes::new(),
                 served: HashMap::new(),
+                throttles: 0,
+                spent: [0; Lane::ALL.len()],
             }
         });
         let account = settings.account.map(full);
@@ -247,9 +263,10 @@ impl Budget {
     /// Dropping the future leaves the queue; dropping the permit unspent gives the call back.
     pub async fn acquire(&self, category: Category, lane: Lane, turn: impl Into<Turn<'_>>) -> Permit {
         let (grant, granted) = oneshot::channel();
+        let since = Instant::now();
         self.lock().lines[category as usize]
             .lanes
-            .push(lane, turn.into(), grant);
+            .push(lane, turn.into(), Waiting { since, grant });
         self.serve(category);
         self.inner.doors[category as usize].changed.notify_one();
         tokio::select! {
@@ -315,6 +332,7 @@ impl Budget {
             bucket,
             lanes,
             served,
+            ..
         } = &mut lines[Category::Registration as usize];
         let scarcity = if Line::rested(served, tenant, settings, now).is_some() {
             Duration::ZERO
@@ -333,7 +351,9 @@ impl Budget {
     /// AWS throttled a call of this category.
     pub(crate) fn throttled(&self, category: Category) {
         let now = Instant::now();
-        self.lock().lines[category as usize].bucket.throttled(now);
+        let line = &mut self.lock().lines[category as usize];
+        line.bucket.throttled(now);
+        line.throttles += 1;
     }
 
     /// Grants what the bucket allows, and says when to look again.
@@ -362,6 +382,34 @@ impl Budget {
             lane,
             spent: false,
         }
+    }
+
+    fn state(&self, category: Category) -> BucketState {
+        let now = Instant::now();
+        let mut state = self.lock();
+        let Line {
+            bucket,
+            lanes,
+            served: _,
+            throttles,
+            spent,
+        } = &mut state.lines[category as usize];
+        // Who has given up stays in line until it would be served.
+        let waiting = lanes.iter().filter(|waiting| !waiting.grant.is_closed());
+        let waiting: Vec<_> = waiting.map(|waiting| waiting.since).collect();
+        let oldest = waiting.iter().min();
+        BucketState {
+            level: bucket.level(lanes.len(), now),
+            rate: bucket.rate(),
+            throttles: *throttles,
+            spent: *spent,
+            waiting: waiting.len(),
+            oldest: oldest.map_or(Duration::ZERO, |since| now.duration_since(*since)),
+        }
+    }
+
+    fn spent(&self, category: Category, lane: Lane) {
+        self.lock().lines[category as usize].spent[lane as usize] += 1;
     }
 
     fn give_back(&self, category: Category) {
@@ -404,6 +452,7 @@ impl Permit {
     /// The call is about to be sent.
     pub(crate) fn spend(mut self) {
         self.spent = true;
+        self.budget.spent(self.category, self.lane);
     }
 }
 

@@ -404,3 +404,52 @@ async fn play_batch(budget: &Budget, lane: Lane, mut changes: VecDeque<Instant>)
     }
     (calls, longest)
 }
+
+/// What `/metrics` would say.
+fn shown(registry: &prometheus_client::registry::Registry) -> String {
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, registry).expect("a String takes everything");
+    text
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_bucket_is_like_is_shown_when_somebody_looks() {
+    let mut registry = prometheus_client::registry::Registry::default();
+    let metrics = crate::Metrics::new(&mut registry);
+    let budget = Budget::new(Settings::default(), Start::Full);
+    metrics.show("aws/1/x", &budget);
+    let spent = drain(&budget, Lane::RemoveTerminating).await;
+    budget.throttled(Category::Registration);
+    let mut late = std::pin::pin!(take(&budget, Lane::RemoveOther));
+    assert!(futures::poll!(&mut late).is_pending());
+    // Nothing comes into a bucket that AWS has emptied for a while, but somebody waits.
+    budget.throttled(Category::Registration);
+    let text = shown(&registry);
+    let of = "{shard=\"aws/1/x\",bucket=\"registration\"";
+    for line in [
+        format!("aws_permits_total{of},lane=\"remove_terminating\"}} {spent}\n"),
+        format!("aws_throttles_total{of}}} 2\n"),
+        format!("aws_budget_waiting{of}}} 1.0\n"),
+        format!("aws_budget_level{of}}} 0.0\n"),
+    ] {
+        assert!(text.contains(&line), "{line} is not in:\n{text}");
+    }
+    late.await;
+    let line = format!("aws_budget_waiting{of}}} 0.0\n");
+    assert!(shown(&registry).contains(&line), "{}", shown(&registry));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_budget_that_nobody_has_any_more_is_not_shown() {
+    let mut registry = prometheus_client::registry::Registry::default();
+    let metrics = crate::Metrics::new(&mut registry);
+    let budgets = [(); 2].map(|()| Budget::new(Settings::default(), Start::Full));
+    let levels = || shown(&registry).matches("aws_budget_level{").count();
+    // The successor's is shown in its place.
+    for budget in &budgets {
+        metrics.show("aws/1/x", budget);
+        assert_eq!(levels(), Category::ALL.len());
+    }
+    drop(budgets);
+    assert_eq!(levels(), 0);
+}

@@ -11,7 +11,7 @@ pub use directive::{Directive, Event, GateWriteBack, Reply, WriteBack};
 
 use std::time::Duration;
 
-use model::{cluster::Cluster, stream::Hello};
+use model::{Name, cluster::Cluster, stream::Hello};
 use store::Stream;
 use tokio::{
     sync::watch,
@@ -102,6 +102,11 @@ impl Session {
     /// What every statement of this stream carries.
     pub fn epoch(&self) -> u64 {
         self.stream.epoch
+    }
+
+    /// Whose stream it is.
+    pub fn cluster(&self) -> &Name {
+        &self.cluster.name
     }
 
     pub fn protocol(&self) -> u32 {

@@ -43,7 +43,8 @@ async fn the_end_of_a_pod_goes_before_an_addition_that_waits_already() -> Result
             let metrics = world
                 .metrics()
                 .map_err(|error| Wait::not_yet(error.to_string()))?;
-            if metrics.contains("reconcile_waiting_groups 1\n") {
+            let waits = |line: &str| line.starts_with("queue_waiting{") && line.ends_with(" 1");
+            if metrics.lines().any(waits) {
                 Ok(())
             } else {
                 Err(Wait::not_yet("nobody waits"))

@@ -5,13 +5,15 @@ mod database;
 mod guards;
 mod listen;
 mod retention;
+mod told;
 
-pub(crate) use self::{aws::Aws, database::Database, guards::Guards, listen::Listen, retention::Retention};
+pub(crate) use self::{
+    aws::Aws, database::Database, guards::Guards, listen::Listen, retention::Retention, told::Told,
+};
 
 use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
-use runtime::telemetry::LogFormat;
 
 /// What `serve` takes.
 #[derive(Debug, Args)]
@@ -38,9 +40,8 @@ pub(crate) struct ServeOptions {
     /// How long requests, streams and AWS calls under way may take once a stop was asked for.
     #[arg(long, env = "ELBOW_GRACE", value_parser = humantime::parse_duration, default_value = "20s")]
     pub(crate) grace: Duration,
-    /// `text` or `json`.
-    #[arg(long, env = "ELBOW_LOG_FORMAT", default_value = "text")]
-    pub(crate) log_format: LogFormat,
+    #[command(flatten)]
+    pub(crate) told: Told,
 }
 
 /// This process among its equals.
@@ -48,7 +49,7 @@ pub(crate) struct ServeOptions {
 pub(crate) struct Replica {
     /// Names this replica to people; without it, the host's name. Each process adds a word of its own.
     #[arg(long = "replica-id", env = "ELBOW_REPLICA_ID")]
-    id: Option<String>,
+    pub(crate) id: Option<String>,
     /// For how long a replica may write to an AWS account and region before it must renew that right. After a crash,
     /// another replica waits this long.
     #[arg(long, env = "ELBOW_LEASE_TTL", value_parser = humantime::parse_duration, default_value = "6s")]
@@ -106,7 +107,7 @@ impl Replica {
     }
 }
 
-fn host() -> String {
+pub(crate) fn host() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     if host.trim().is_empty() {
         "elbow".to_owned()

@@ -5,6 +5,8 @@ use store::{Error, Identity, Stream};
 
 use crate::support::{Fixture, cluster_spec, source};
 
+const SILENT: jiff::SignedDuration = jiff::SignedDuration::from_secs(30);
+
 #[tokio::test]
 async fn statements_of_an_older_stream_are_not_taken() -> Result<()> {
     let fixture = Fixture::new().await?;
@@ -103,7 +105,7 @@ async fn an_epoch_of_the_far_future_is_refused_and_holds_nothing() -> Result<()>
         .open_stream(fixture.cluster, "agent-0", u64::MAX, "kube-system-uid")
         .await;
     assert!(matches!(opened, Err(Error::Constraint(_))), "{opened:?}");
-    assert_eq!(fixture.store.counts().await?.restored_shards, 0);
+    assert_eq!(fixture.store.counts(SILENT).await?.restored_shards, 0);
     Ok(())
 }
 
@@ -116,7 +118,7 @@ async fn another_timeline_of_postgres_holds_every_shard() -> Result<()> {
         .execute(&mut fixture.sql)
         .await?;
     assert_eq!(fixture.store.check_identity().await?, Identity::Changed);
-    assert_eq!(fixture.store.counts().await?.restored_shards, 1);
+    assert_eq!(fixture.store.counts(SILENT).await?.restored_shards, 1);
     assert_eq!(fixture.store.check_identity().await?, Identity::Same);
     Ok(())
 }
@@ -125,7 +127,7 @@ async fn another_timeline_of_postgres_holds_every_shard() -> Result<()> {
 async fn a_database_that_went_back_holds_every_shard_and_hears_every_agent_anew() -> Result<()> {
     let fixture = Fixture::new().await?;
     fixture.store.went_back().await?;
-    assert_eq!(fixture.store.counts().await?.restored_shards, 1);
+    assert_eq!(fixture.store.counts(SILENT).await?.restored_shards, 1);
     let heard = fixture.store.touch(fixture.stream, None).await;
     assert!(matches!(heard, Err(Error::StaleEpoch { .. })), "{heard:?}");
     let opened = fixture

@@ -14,4 +14,4 @@ mod status;
 
 pub use field::{ConvertError, Fault};
 pub use pod::to_gate;
-pub use statement::{Stamped, agent_message};
+pub use statement::{Stamped, agent_message, origin, to_origin};

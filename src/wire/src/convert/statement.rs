@@ -1,13 +1,15 @@
 //! Everything an agent says after its Hello.
 
-use std::{collections::BTreeSet, fmt::Display};
+use std::{collections::BTreeSet, fmt::Display, time::Duration};
 
 use model::{
     fact::{ObjectName, Service},
     node::NodeRef,
     ownership::Surroundings,
     pod::Pod,
-    stream::{Change, Confirm, NodeReading, PodReading, Source, Statement, Tombstone, Update, Vanished},
+    stream::{
+        Change, Confirm, NodeReading, Origin, PodReading, Source, Statement, Tombstone, Update, Vanished,
+    },
 };
 
 use super::{
@@ -18,6 +20,33 @@ use super::{
     pod, slices,
 };
 use crate::agent::v1::{self as wire, agent_message::Message};
+
+/// Where a message comes from, as far as it says so in a form that is understood.
+pub fn origin(message: &wire::AgentMessage) -> Option<Origin> {
+    let wire::Origin {
+        waited_microseconds,
+        traceparent,
+    } = message.origin.as_ref()?;
+    let is_trace = traceparent.len() == TRACEPARENT_LENGTH
+        && traceparent
+            .bytes()
+            .all(|byte| byte == b'-' || byte.is_ascii_hexdigit());
+    Some(Origin {
+        waited: Duration::from_micros((*waited_microseconds)?),
+        trace: is_trace.then(|| traceparent.clone()),
+    })
+}
+
+/// The same for the wire.
+pub fn to_origin(Origin { waited, trace }: Origin) -> wire::Origin {
+    wire::Origin {
+        waited_microseconds: Some(u64::try_from(waited.as_micros()).unwrap_or(u64::MAX)),
+        traceparent: trace.unwrap_or_default(),
+    }
+}
+
+/// Of version 00: `00-` and 32, 16 and 2 hexadecimal digits, each after a hyphen.
+const TRACEPARENT_LENGTH: usize = 55;
 
 /// A statement with the epoch of its stream.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,7 +59,8 @@ impl TryFrom<wire::AgentMessage> for Stamped {
     type Error = ConvertError;
 
     fn try_from(message: wire::AgentMessage) -> Result<Self> {
-        let wire::AgentMessage { message } = message;
+        // `origin` measures; whoever measures asks for it.
+        let wire::AgentMessage { message, origin: _ } = message;
         match required(message).at("message")? {
             Message::Hello(_) => Err(unreadable(
                 "hello",
@@ -343,6 +373,7 @@ pub fn agent_message(epoch: u64, statement: Statement) -> wire::AgentMessage {
         Statement::Unsynced { kind, reason } => Message::Unsynced(wire::Unsynced { epoch, kind, reason }),
     };
     wire::AgentMessage {
+        origin: None,
         message: Some(message),
     }
 }
