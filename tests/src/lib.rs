@@ -3,6 +3,8 @@
 //! Tests of one crate live in that crate, as low on the ladder as the property allows; here is what needs several of
 //! them at once, as built programs.
 
+pub mod metrics;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,

@@ -159,6 +159,45 @@ async fn the_agent_s_chart_brings_the_definition_and_never_takes_it_or_a_binding
     assert!(refused.contains("targetgroupbindings.elbv2.k8s.aws"), "{refused}");
 }
 
+/// Of the operator's kinds nothing is made unless it is asked for; no API server here knows them.
+fn monitoring_is_rendered(cluster: &Cluster) {
+    let render = |chart: &str, values: &[&str], more: &[&str]| {
+        cluster
+            .helm(&["template", chart, chart], &[values, more].concat())
+            .unwrap()
+    };
+    let on = [
+        "--set=monitoring.podMonitor=true",
+        "--set=monitoring.labels.release=prometheus",
+    ];
+    for (chart, values) in [("elbow-server", &SERVER[..]), ("elbow-agent", &AGENT[..])] {
+        assert!(
+            !render(chart, values, &[]).contains("monitoring.coreos.com"),
+            "{chart}"
+        );
+        let monitored = render(chart, values, &on);
+        assert!(
+            monitored.contains("kind: PodMonitor") && monitored.contains("release: prometheus"),
+            "{monitored}"
+        );
+        assert!(!monitored.contains("kind: PrometheusRule"), "{chart}");
+    }
+    let rules = render("elbow-server", &SERVER, &["--set=monitoring.rules=true"]);
+    let rules: Vec<_> = rules
+        .split("\n---\n")
+        .map(|document| serde_saphyr::from_str::<serde_json::Value>(document).unwrap())
+        .filter(|document| document["kind"] == "PrometheusRule")
+        .collect();
+    let [rule] = &rules[..] else {
+        panic!("one rule is rendered: {rules:?}");
+    };
+    let alerts = rule["spec"]["groups"][0]["rules"].as_array().unwrap();
+    assert!(
+        alerts.iter().any(|alert| alert["alert"] == "ElbowClusterSilent"),
+        "{rule}"
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_server_s_chart_is_accepted_and_sets_nothing_unsafe() {
     let (true, Some(helm)) = (tests::available(), helm()) else {
@@ -187,6 +226,7 @@ async fn the_server_s_chart_is_accepted_and_sets_nothing_unsafe() {
             .unwrap_err();
         assert!(refused.contains(words), "{value}: {refused}");
     }
+    monitoring_is_rendered(&cluster);
     // The migration is a Job of a pod that ends; simulated nodes let it run for ever, so the API server judges it unrun.
     let rendered = cluster
         .helm(&["template", "elbow-server", "elbow-server"], &SERVER)

@@ -52,6 +52,17 @@ async fn an_operator_sees_why_pauses_and_resumes() {
         "{write}"
     );
 
+    let status = told(&sandbox, "cluster status democluster");
+    for line in [
+        "democluster: connected",
+        "agent-1",
+        "serves all",
+        "written by server-1",
+        "1 of 1 reconciled",
+    ] {
+        assert!(status.contains(line), "`{line}` is not in:\n{status}");
+    }
+
     told(&sandbox, "pause cluster democluster --reason maintenance");
     sandbox.scale(3).unwrap();
     wait_until(
@@ -72,6 +83,18 @@ async fn an_operator_sees_why_pauses_and_resumes() {
     .unwrap();
     sandbox.registered(1).await.unwrap();
     assert!(told(&sandbox, "get pauses").contains("maintenance"));
+    let status = told(&sandbox, "cluster status democluster");
+    let runbook = format!("{}/runbooks/conditions/Paused", sandbox.server.url);
+    for line in [
+        "0 of 1 reconciled",
+        ": maintenance",
+        "my-tgb-alb-ip: Paused: ",
+        &runbook,
+    ] {
+        assert!(status.contains(line), "`{line}` is not in:\n{status}");
+    }
+    let described = told(&sandbox, "describe binding democluster/default/my-tgb-alb-ip");
+    assert!(described.contains(&runbook), "{described}");
     told(&sandbox, "resume cluster democluster");
     sandbox.registered(3).await.unwrap();
 
