@@ -1,8 +1,10 @@
+use std::time::Duration;
+
 use anyhow::Result;
 use model::{
     fact::{EndpointSlice, Evidence, ServiceFacts, Stated},
     plan::{RelistRequest, Step},
-    stream::{Change, Confirm, PodReading, Tombstone, Vanished},
+    stream::{Change, Confirm, Origin, PodReading, Tombstone, Vanished},
 };
 use store::{Ingested, Wake};
 
@@ -128,6 +130,42 @@ async fn a_slice_older_than_the_stored_one_of_its_uid_is_passed_over() -> Result
         ["web-1"],
         "the tombstone was of the former UID"
     );
+    Ok(())
+}
+
+#[tokio::test]
+async fn news_of_a_wake_come_before_it_and_only_if_it_comes_from_an_event() -> Result<()> {
+    let mut fixture = bound().await?;
+    fixture.reset("web", Vec::new()).await?;
+    let mut listener = fixture.store.listen().await?;
+    let before = fixture.store.fleet().await?.now;
+    let origin = Origin {
+        waited: Duration::from_millis(1500),
+        trace: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned()),
+    };
+    let stated = fixture.patch("web", vec![slice("one", "web", 1, &["10.0.0.1"])]);
+    Box::pin(store::coming_from(Some(origin.clone()), stated)).await?;
+    let wakes = heard(&mut listener, &mut fixture.sql).await?;
+    let [Wake::News(of, news), wake] = &wakes[..] else {
+        panic!("news and a wake: {wakes:?}");
+    };
+    assert_eq!((of, wake), (&arn("web"), &Wake::Group(arn("web"))));
+    assert_eq!(news.trace, origin.trace);
+    assert!(news.ingested_at >= before && news.ingested_at <= fixture.store.fleet().await?.now);
+    assert_eq!(
+        news.ingested_at.duration_since(news.seen_at).as_millis(),
+        1500,
+        "{news:?}"
+    );
+
+    // The same change without an origin, and one that changes nothing.
+    fixture
+        .patch("web", vec![slice("one", "web", 2, &["10.0.0.2"])])
+        .await?;
+    let unchanged = fixture.patch("web", vec![slice("one", "web", 2, &["10.0.0.2"])]);
+    Box::pin(store::coming_from(Some(origin), unchanged)).await?;
+    let wakes = heard(&mut listener, &mut fixture.sql).await?;
+    assert_eq!(wakes, [Wake::Group(arn("web"))]);
     Ok(())
 }
 
