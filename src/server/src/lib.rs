@@ -9,7 +9,7 @@ mod serve;
 mod token;
 
 use anyhow::{Context, ensure};
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use runtime::telemetry::Registry;
 use store::Store;
 
@@ -29,12 +29,21 @@ enum Command {
     /// Run the service.
     Serve(Box<ServeOptions>),
     /// Bring the database's schema up to date.
-    Migrate(Database),
+    Migrate(Migrate),
     /// Print the OpenAPI document of the REST API.
     Openapi,
     /// Make tokens.
     #[command(subcommand)]
     Token(TokenCommand),
+}
+
+#[derive(Debug, Args)]
+struct Migrate {
+    #[command(flatten)]
+    database: Database,
+    /// Refuse a schema that holds anything, an Elbow, too
+    #[arg(long)]
+    empty: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -47,7 +56,7 @@ enum TokenCommand {
 pub async fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Serve(options) => Box::pin(serve::serve(*options)).await,
-        Command::Migrate(database) => migrate(&database).await,
+        Command::Migrate(options) => migrate(&options).await,
         Command::Openapi => {
             print!("{}", api::rest::openapi::document());
             Ok(())
@@ -56,12 +65,15 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
     }
 }
 
-async fn migrate(database: &Database) -> anyhow::Result<()> {
+async fn migrate(options: &Migrate) -> anyhow::Result<()> {
+    let Migrate { database, empty } = options;
     let store = connect(database, &mut Registry::default()).await?;
-    store
-        .migrate()
-        .await
-        .context("the schema was not brought up to date")?;
+    let migrated = if *empty {
+        store.migrate_empty().await
+    } else {
+        store.migrate().await
+    };
+    migrated.context("the schema was not brought up to date")?;
     println!("the schema is at version {}", Store::wanted_schema_version());
     Ok(())
 }

@@ -45,6 +45,9 @@ const ATTEMPTS: u32 = 5;
 /// A pooled connection that was used this recently is taken without asking whether it lives.
 const FRESH: Duration = Duration::from_secs(1);
 
+/// The table in which sqlx notes what was applied.
+const JOURNAL: &str = "_sqlx_migrations";
+
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations");
 
 /// How the pool behaves.
@@ -123,12 +126,38 @@ impl Store {
         })
     }
 
-    /// Brings the schema up to date. Several processes may do so at once.
+    /// Brings the schema up to date. Several processes may do so at once. A schema that holds tables of somebody else, and
+    /// none of Elbow's, is refused.
     pub async fn migrate(&self) -> Result<()> {
+        let tables = self.tables().await?;
+        if !tables.is_empty() && !tables.iter().any(|table| table == JOURNAL) {
+            return Err(Error::Constraint(occupied(&tables)));
+        }
         MIGRATIONS.run(&self.pool).await.map_err(|error| match error {
             sqlx::migrate::MigrateError::Execute(error) => error.into(),
             error => Error::Migration(Box::new(error)),
         })
+    }
+
+    /// Brings a schema up to date that must be empty.
+    pub async fn migrate_empty(&self) -> Result<()> {
+        let tables = self.tables().await?;
+        if !tables.is_empty() {
+            return Err(Error::Constraint(occupied(&tables)));
+        }
+        self.migrate().await
+    }
+
+    /// What is stored in the schema, but for what belongs to extensions.
+    async fn tables(&self) -> Result<Vec<String>> {
+        let tables = sqlx::query_scalar(
+            "select relname::text from pg_class c \
+             where relnamespace = (select oid from pg_namespace where nspname = current_schema()) \
+                 and relkind in ('r', 'p', 'v', 'm', 'f') \
+                 and not exists (select from pg_depend d where d.objid = c.oid and d.deptype = 'e') \
+             order by relname",
+        );
+        self.read(Op::Health, tables.fetch_all(&self.pool)).await
     }
 
     /// The newest migration that was applied; `None`: there is no schema yet.
@@ -231,6 +260,17 @@ fn is_local(options: &PgConnectOptions) -> bool {
             .trim_matches(['[', ']'])
             .parse::<IpAddr>()
             .is_ok_and(|address| address.is_loopback())
+}
+
+/// Why a schema is not taken, and the way out.
+fn occupied(tables: &[String]) -> String {
+    const NAMED: usize = 3;
+    let more = if tables.len() > NAMED { ", …" } else { "" };
+    format!(
+        "the database's schema is not empty (it has {}{more}): name a database of Elbow's own, or an empty schema of it, \
+         as in postgres://USER@HOST/DATABASE?options=-csearch_path%3Delbow",
+        tables[..tables.len().min(NAMED)].join(", ")
+    )
 }
 
 #[cfg(test)]
