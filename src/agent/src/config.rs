@@ -7,6 +7,8 @@ use model::Name;
 use runtime::telemetry::{LogFormat, LogLevel, Otlp};
 use tonic::transport::Uri;
 
+use crate::index::Namespaces;
+
 const PREFIX: &str = "ELBOW_AGENT_";
 
 /// Tells Elbow what this cluster's API server says, and writes Elbow's answers back.
@@ -32,6 +34,11 @@ pub struct Config {
     /// A kubeconfig; without it, the pod's service account.
     #[arg(long, env = "ELBOW_AGENT_KUBECONFIG")]
     pub kubeconfig: Option<PathBuf>,
+
+    /// The namespaces to look at, if not all: what is in others is as if nobody could see it, and what Elbow registered for
+    /// it stays.
+    #[arg(long = "namespace", env = "ELBOW_AGENT_NAMESPACES", value_delimiter = ',', value_parser = namespace)]
+    namespaces: Vec<String>,
 
     /// Tells the replicas of one agent apart: the pod's name.
     #[arg(long, env = "ELBOW_AGENT_INSTANCE")]
@@ -77,7 +84,25 @@ fn server(text: &str) -> Result<Uri, String> {
     }
 }
 
+fn namespace(text: &str) -> Result<String, String> {
+    let is_label = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if (1..=63).contains(&text.len()) && text.chars().all(is_label) {
+        Ok(text.to_owned())
+    } else {
+        Err("give names of namespaces, with commas between them".to_owned())
+    }
+}
+
 impl Config {
+    /// The namespaces to look at.
+    pub fn namespaces(&self) -> Namespaces {
+        if self.namespaces.is_empty() {
+            Namespaces::All
+        } else {
+            Namespaces::These(self.namespaces.iter().cloned().collect())
+        }
+    }
+
     /// What clap cannot say: `http://` needs `--insecure-dev`.
     pub fn check(&self) -> anyhow::Result<()> {
         for server in &self.servers {

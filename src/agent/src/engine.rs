@@ -126,9 +126,14 @@ impl Open {
 }
 
 /// Runs until the soft stop.
-pub async fn run(mut channels: Channels, mut hands: Hands, metrics: Metrics, readiness: Readiness) {
+pub async fn run(
+    mut index: Index,
+    mut channels: Channels,
+    mut hands: Hands,
+    metrics: Metrics,
+    readiness: Readiness,
+) {
     let soft = hands.tasks.soft();
-    let mut index = Index::default();
     let mut open: Option<Open> = None;
     let mut surroundings = None;
     loop {
@@ -318,6 +323,10 @@ fn serve(epoch: u64, message: Message, index: &mut Index, hands: &Hands) -> Resu
             tracing::info!(reason, ?scope, "the server asks to be told again");
             index.resync(&scope);
         }
+        // Of what is not looked at nothing is confirmed, and nothing is written there.
+        Message::Relist(v1::Relist { ref namespace, .. })
+        | Message::WriteBack(v1::WriteBack { ref namespace, .. })
+            if !index.looks_at(namespace) => {}
         Message::Relist(v1::Relist {
             relist_id,
             namespace,

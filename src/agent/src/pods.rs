@@ -54,6 +54,8 @@ impl PodWatcher {
             .collect();
         let watched = Watch {
             api: Api::namespaced(self.client.clone(), &namespace),
+            // All that the watch selects, of whichever namespace.
+            view: None,
             labels: Some(labels.join(",")),
             input: Box::new(move |event| Input::Pods { watch: id, event }),
         };

@@ -26,7 +26,7 @@ use tokio::{
 use crate::{
     Config,
     engine::{self, Channels, Hands},
-    index::Input,
+    index::{Index, Input},
     kinds::{EndpointSlice, Node, Service, TargetGroupBinding},
     lease::Elector,
     metrics::Metrics,
@@ -72,21 +72,30 @@ pub async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<()> {
     let (writer, gate_writer) = (Writer::default(), Writer::default());
     let soft = tasks.soft();
 
+    let namespaces = config.namespaces();
     macro_rules! watch_kind {
-        ($kind:ty, $input:path, $name:literal) => {
-            let watch = watches::run(
-                Watch::<$kind>::all(client.clone(), $input),
-                inputs.clone(),
-                metrics.clone(),
-                soft.clone(),
-            );
-            tasks.spawn(Kind::Critical, $name, watch);
+        ($kind:ty, $views:expr, $input:path, $name:literal) => {
+            for view in $views {
+                let watch = watches::run(
+                    Watch::<$kind>::of(client.clone(), view, $input),
+                    inputs.clone(),
+                    metrics.clone(),
+                    soft.clone(),
+                );
+                tasks.spawn(Kind::Critical, $name, watch);
+            }
         };
     }
-    watch_kind!(TargetGroupBinding, Input::Sources, "watch target group bindings");
-    watch_kind!(Service, Input::Services, "watch services");
-    watch_kind!(EndpointSlice, Input::Slices, "watch endpoint slices");
-    watch_kind!(Node, Input::Nodes, "watch nodes");
+    let views = || namespaces.views();
+    watch_kind!(
+        TargetGroupBinding,
+        views(),
+        Input::Sources,
+        "watch target group bindings"
+    );
+    watch_kind!(Service, views(), Input::Services, "watch services");
+    watch_kind!(EndpointSlice, views(), Input::Slices, "watch endpoint slices");
+    watch_kind!(Node, [None], Input::Nodes, "watch nodes");
 
     let lookout = Lookout {
         client: client.clone(),
@@ -113,7 +122,7 @@ pub async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<()> {
     tasks.spawn(
         Kind::Critical,
         "engine",
-        engine::run(channels, hands, metrics.clone(), readiness),
+        engine::run(Index::of(namespaces), channels, hands, metrics.clone(), readiness),
     );
 
     for (name, writer, pace) in [

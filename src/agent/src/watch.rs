@@ -18,7 +18,7 @@ use tokio::{sync::mpsc, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    index::{Event, Input, Object},
+    index::{Event, Input, Object, View},
     kinds::{Watched, version},
     metrics::Metrics,
 };
@@ -41,16 +41,19 @@ enum Broken {
 /// What is watched: some objects of a kind, and what becomes of the events.
 pub struct Watch<K: Watched> {
     pub api: Api<K>,
+    /// What its lists are of.
+    pub view: View,
     /// Only those with these labels.
     pub labels: Option<String>,
     pub input: Box<dyn Fn(Event<K::Fact>) -> Input + Send + Sync>,
 }
 
 impl<K: Watched> Watch<K> {
-    /// One kind in the whole cluster.
-    pub fn all(client: Client, input: fn(Event<K::Fact>) -> Input) -> Self {
+    /// One kind in a namespace, or in the whole cluster.
+    pub fn of(client: Client, view: View, input: fn(Event<K::Fact>) -> Input) -> Self {
         Self {
-            api: Api::all(client),
+            api: K::api(client, view.as_deref()),
+            view,
             labels: None,
             input: Box::new(input),
         }
@@ -79,8 +82,9 @@ pub async fn run<K: Watched>(
                 continue;
             }
             Broken::Lost(reason) => {
-                tracing::warn!(kind = %K::KIND, reason, "the kind cannot be seen; what was stated stays");
-                if inputs.send((watch.input)(Event::Lost(reason))).await.is_err() {
+                tracing::warn!(kind = %K::KIND, namespace = watch.view, reason, "the kind cannot be seen; what was stated stays");
+                let lost = Event::Lost(watch.view.clone(), reason);
+                if inputs.send((watch.input)(lost)).await.is_err() {
                     return;
                 }
             }
@@ -131,7 +135,8 @@ async fn follow<K: Watched>(
             listed = true;
             backoff.reset();
         }
-        if inputs.send((watch.input)(translate(event))).await.is_err() {
+        let event = translate(event, &watch.view);
+        if inputs.send((watch.input)(event)).await.is_err() {
             return Broken::Stopped;
         }
     }
@@ -153,10 +158,10 @@ fn judge(error: &watcher::Error, streaming_list: bool) -> Option<Broken> {
     }
 }
 
-fn translate<K: Watched>(event: watcher::Event<K>) -> Event<K::Fact> {
+fn translate<K: Watched>(event: watcher::Event<K>, view: &View) -> Event<K::Fact> {
     match event {
-        watcher::Event::Init => Event::Init,
-        watcher::Event::InitDone => Event::InitDone,
+        watcher::Event::Init => Event::Init(view.clone()),
+        watcher::Event::InitDone => Event::InitDone(view.clone()),
         watcher::Event::InitApply(object) => readable(object, Event::InitApply),
         watcher::Event::Apply(object) => readable(object, Event::Apply),
         watcher::Event::Delete(object) => {

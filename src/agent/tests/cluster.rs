@@ -522,7 +522,7 @@ async fn a_kind_that_cannot_be_seen_is_unsynced_and_a_restart_tells_everything_a
     cluster.slice("web-1", &["10.0.0.1"]);
     let mut agent = cluster.agent("pod-1").await;
     let service = &cluster.service;
-    let unsynced = |statement: &Statement| matches!(statement, Statement::Unsynced { kind, reason } if kind == "TargetGroupBinding" && reason.contains("404"));
+    let unsynced = |statement: &Statement| matches!(statement, Statement::Unsynced { kind, reason, .. } if kind == "TargetGroupBinding" && reason.contains("404"));
     service
         .until("unsynced, for there is no such kind", |told| {
             told.statements.iter().any(unsynced)

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use agent::{
     engine::{self, Channels, Command, Hands, Link},
-    index::{Event, Input},
+    index::{Event, Index, Input},
     metrics::Metrics,
     pods::PodWatcher,
     proof::Prover,
@@ -56,7 +56,7 @@ fn start() -> Engine {
     tasks.spawn(
         Kind::Job,
         "engine",
-        engine::run(channels, hands, metrics, readiness.clone()),
+        engine::run(Index::default(), channels, hands, metrics, readiness.clone()),
     );
     Engine {
         inputs,
@@ -80,14 +80,17 @@ impl Engine {
     }
 
     async fn list(&self, bindings: u8) {
-        self.inputs.send(Input::Sources(Event::Init)).await.unwrap();
+        self.inputs.send(Input::Sources(Event::Init(None))).await.unwrap();
         for number in 0..bindings {
             self.inputs
                 .send(Input::Sources(Event::InitApply(source(number, 1))))
                 .await
                 .unwrap();
         }
-        self.inputs.send(Input::Sources(Event::InitDone)).await.unwrap();
+        self.inputs
+            .send(Input::Sources(Event::InitDone(None)))
+            .await
+            .unwrap();
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
     net::{IpAddr, Ipv4Addr},
 };
 
-use agent::index::{Event, Index, Input, PodWatch, Resync};
+use agent::index::{Event, Index, Input, Namespaces, PodWatch, Resync};
 use mirror::Mirror;
 use model::{
     fact::{AddressFamily, Endpoint, EndpointSlice, Evidence, ObjectName, ObjectVersion, PodRef, Service},
@@ -152,9 +152,9 @@ fn listed<T: agent::index::Object>(
     objects: impl IntoIterator<Item = T>,
     input: fn(Event<T>) -> Input,
 ) -> Vec<Input> {
-    let mut events = vec![input(Event::Init)];
+    let mut events = vec![input(Event::Init(None))];
     events.extend(objects.into_iter().map(|object| input(Event::InitApply(object))));
-    events.push(input(Event::InitDone));
+    events.push(input(Event::InitDone(None)));
     events
 }
 
@@ -208,7 +208,7 @@ fn an_index_that_is_not_synced_says_nothing() {
     index.connect(1);
     index.subscribe(subscription(&["web"]), false);
     assert_eq!(index.next_statement(), None);
-    index.handle(Input::Sources(Event::Init));
+    index.handle(Input::Sources(Event::Init(None)));
     index.handle(Input::Sources(Event::InitApply(source(1, 1))));
     index.handle(Input::Slices(Event::Apply(slice(1, "web", &[1]))));
     assert_eq!(index.next_statement(), None);
@@ -398,16 +398,15 @@ fn a_kind_that_is_lost_is_told_as_unsynced_and_removes_nothing() {
     index.connect(1);
     let mut mirror = Mirror::default();
     mirror.drain(&mut index);
-    index.handle(Input::Sources(Event::Lost("404: no such kind".into())));
-    let Some(Statement::Unsynced { kind, reason }) = index.next_statement() else {
-        panic!("it is told")
+    index.handle(Input::Sources(Event::Lost(None, "404: no such kind".into())));
+    let unsynced = Statement::Unsynced {
+        kind: "TargetGroupBinding".to_owned(),
+        namespace: None,
+        reason: "404: no such kind".to_owned(),
     };
-    assert_eq!(
-        (kind.as_str(), reason.as_str()),
-        ("TargetGroupBinding", "404: no such kind")
-    );
+    assert_eq!(index.next_statement(), Some(unsynced));
     assert_eq!(index.next_statement(), None);
-    index.handle(Input::Sources(Event::Lost("404: no such kind".into())));
+    index.handle(Input::Sources(Event::Lost(None, "404: no such kind".into())));
     assert_eq!(index.next_statement(), None, "once");
 
     // A new stream hears of it too, and of no sources.
@@ -437,9 +436,9 @@ fn an_object_that_cannot_be_read_stays_as_it_was() {
     let mut index = synced(vec![source(1, 1), source(2, 1)], vec![], vec![]);
     index.connect(1);
     let mut mirror = Mirror::default();
-    index.handle(Input::Sources(Event::Init));
+    index.handle(Input::Sources(Event::Init(None)));
     index.handle(Input::Sources(Event::Unreadable(name("binding-1"))));
-    index.handle(Input::Sources(Event::InitDone));
+    index.handle(Input::Sources(Event::InitDone(None)));
     mirror.drain(&mut index);
     assert_eq!(mirror.sources.keys().collect::<Vec<_>>(), [&name("binding-1")]);
 }
@@ -510,24 +509,109 @@ fn nodes_are_told_once_they_are_wanted_and_not_before() {
     assert_eq!(index.next_statement(), None);
 }
 
+/// An index of the namespaces `shop`, whose kinds are listed, and `other`, whose are not.
+fn of_two_namespaces() -> Index {
+    let namespaces = ["shop", "other"].map(str::to_owned).into();
+    let mut index = Index::of(Namespaces::These(namespaces));
+    let shop = || Some("shop".to_owned());
+    for input in [
+        Input::Sources(Event::Init(shop())),
+        Input::Sources(Event::InitApply(source(1, 1))),
+        Input::Sources(Event::InitDone(shop())),
+        Input::Services(Event::Init(shop())),
+        Input::Services(Event::InitDone(shop())),
+        Input::Slices(Event::Init(shop())),
+        Input::Slices(Event::InitDone(shop())),
+    ] {
+        index.handle(input);
+    }
+    index
+}
+
+fn updates(index: &mut Index) -> Vec<Update> {
+    let statements = std::iter::from_fn(|| index.next_statement());
+    statements
+        .map(|statement| match statement {
+            Statement::Update { update, .. } => update,
+            other => panic!("no update: {other:?}"),
+        })
+        .collect()
+}
+
+#[test]
+fn a_namespace_that_cannot_be_seen_is_named_and_keeps_no_other_from_being_told() {
+    let mut index = of_two_namespaces();
+    index.connect(1);
+    let shop = Update::SourcesOf {
+        namespaces: ["shop".to_owned()].into(),
+        sources: vec![source(1, 1)],
+    };
+    assert_eq!(updates(&mut index), [shop]);
+
+    let other = || Some("other".to_owned());
+    index.handle(Input::Sources(Event::Lost(other(), "403".into())));
+    let unsynced = Statement::Unsynced {
+        kind: "TargetGroupBinding".into(),
+        namespace: other(),
+        reason: "403".into(),
+    };
+    assert_eq!(index.next_statement(), Some(unsynced));
+    index.handle(Input::Sources(Event::Apply(source(2, 1))));
+    assert!(
+        matches!(&updates(&mut index)[..], [Update::Sources(Change::Patch { upserted, .. })] if upserted.len() == 1)
+    );
+
+    // Seen at last, it is told with the others.
+    index.handle(Input::Sources(Event::Init(other())));
+    index.handle(Input::Sources(Event::InitDone(other())));
+    let told = updates(&mut index);
+    assert!(
+        matches!(&told[..], [Update::SourcesOf { namespaces, sources }] if namespaces.len() == 2 && sources.len() == 2),
+        "{told:?}"
+    );
+    // A list of one namespace takes nothing from another.
+    index.handle(Input::Sources(Event::Init(other())));
+    index.handle(Input::Sources(Event::InitDone(other())));
+    assert_eq!(index.next_statement(), None);
+    assert!(!index.is_synced(), "the Services of `other` were never listed");
+}
+
+#[test]
+fn of_a_namespace_that_is_not_looked_at_nothing_is_said_not_even_absence() {
+    let mut index = of_two_namespaces();
+    index.connect(1);
+    updates(&mut index);
+    let elsewhere = ObjectName::new("elsewhere", "web");
+    let unlisted = ObjectName::new("other", "web");
+    index.subscribe([elsewhere, unlisted, name("web")].into(), false);
+    let told = updates(&mut index);
+    let is_of_shop = |update: &Update| match update {
+        Update::Service { object, state } => *object == name("web") && state.is_none(),
+        Update::Slices { service, .. } => *service == name("web"),
+        _ => false,
+    };
+    assert!(told.len() == 2 && told.iter().all(is_of_shop), "{told:?}");
+}
+
 #[test]
 fn nodes_that_cannot_be_seen_are_unsynced_for_those_who_want_them_and_never_deleted() {
     let mut index = Index::default();
     index.connect(1);
-    index.handle(Input::Nodes(Event::Lost("403: forbidden".into())));
+    index.handle(Input::Nodes(Event::Lost(None, "403: forbidden".into())));
     assert_eq!(index.next_statement(), None, "an older server knows no nodes");
     index.subscribe(subscription(&["web"]), true);
     assert_eq!(
         index.next_statement(),
         Some(Statement::Unsynced {
             kind: "Node".into(),
+            namespace: None,
             reason: "403: forbidden".into()
         })
     );
     assert_eq!(index.next_statement(), None);
 
     let (mut index, mut mirror) = following_nodes(vec![node(1, 0)]);
-    index.handle(Input::Nodes(Event::Lost("404".into())));
+    index.handle(Input::Nodes(Event::Lost(None, "404".into())));
     mirror.drain(&mut index);
     assert_eq!(mirror.nodes.len(), 1);
 }
@@ -787,10 +871,10 @@ impl World {
                 self.visible[usize::from(kind)] = false;
                 let reason = "403".to_owned();
                 self.index.handle(match kind {
-                    0 => Input::Sources(Event::Lost(reason)),
-                    1 => Input::Services(Event::Lost(reason)),
-                    2 => Input::Slices(Event::Lost(reason)),
-                    _ => Input::Nodes(Event::Lost(reason)),
+                    0 => Input::Sources(Event::Lost(None, reason)),
+                    1 => Input::Services(Event::Lost(None, reason)),
+                    2 => Input::Slices(Event::Lost(None, reason)),
+                    _ => Input::Nodes(Event::Lost(None, reason)),
                 });
             }
             Step::Connect => self.connect(),
@@ -952,13 +1036,16 @@ fn of_the_pods_that_a_subscribed_service_selects_those_with_a_gate_are_told() {
     let (mut index, mut mirror, watch) = selected();
     for input in of_watch(
         watch,
-        vec![Event::Init, Event::InitApply(gated(1, Some("web"), 40))],
+        vec![Event::Init(None), Event::InitApply(gated(1, Some("web"), 40))],
     ) {
         index.handle(input);
     }
     mirror.drain(&mut index);
     assert_eq!(mirror.pods, BTreeMap::new(), "the list is not complete");
-    for input in of_watch(watch, vec![Event::InitApply(gated(2, None, 20)), Event::InitDone]) {
+    for input in of_watch(
+        watch,
+        vec![Event::InitApply(gated(2, None, 20)), Event::InitDone(None)],
+    ) {
         index.handle(input);
     }
     mirror.drain(&mut index);
@@ -995,9 +1082,9 @@ fn another_selector_is_another_watch_and_what_the_old_one_says_is_nothing() {
     for input in of_watch(
         old,
         vec![
-            Event::Init,
+            Event::Init(None),
             Event::InitApply(gated(1, Some("web"), 30)),
-            Event::InitDone,
+            Event::InitDone(None),
         ],
     ) {
         index.handle(input);
@@ -1025,9 +1112,9 @@ fn another_selector_is_another_watch_and_what_the_old_one_says_is_nothing() {
     for input in of_watch(
         new,
         vec![
-            Event::Init,
+            Event::Init(None),
             Event::InitApply(gated(2, Some("web"), 30)),
-            Event::InitDone,
+            Event::InitDone(None),
         ],
     ) {
         index.handle(input);
@@ -1053,16 +1140,16 @@ fn pods_that_cannot_be_seen_are_told_as_unsynced_and_stay() {
     let (mut index, mut mirror, watch) = selected();
     let listed = || {
         vec![
-            Event::Init,
+            Event::Init(None),
             Event::InitApply(gated(1, Some("web"), 30)),
-            Event::InitDone,
+            Event::InitDone(None),
         ]
     };
     for input in of_watch(watch, listed()) {
         index.handle(input);
     }
     mirror.drain(&mut index);
-    for input in of_watch(watch, vec![Event::Lost("403: forbidden".into())]) {
+    for input in of_watch(watch, vec![Event::Lost(None, "403: forbidden".into())]) {
         index.handle(input);
     }
     let unsynced = index.next_statement();

@@ -2,7 +2,7 @@
 //!
 //! Applying every update of a stream in order gives what the agent's index holds (the fold law).
 
-use std::{net::IpAddr, time::Duration};
+use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -118,6 +118,11 @@ pub struct Confirm {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Update {
     Sources(Change<Source>),
+    /// The complete sets of these namespaces; of others nothing is said.
+    SourcesOf {
+        namespaces: BTreeSet<String>,
+        sources: Vec<Source>,
+    },
     /// `None`: the API server said that it does not exist.
     Service {
         object: ObjectName,
@@ -175,6 +180,8 @@ pub enum Statement {
     /// The agent can no longer see a kind; what it stated of it stays as it is.
     Unsynced {
         kind: String,
+        /// Where; `None`: anywhere.
+        namespace: Option<String>,
         reason: String,
     },
 }

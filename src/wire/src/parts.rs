@@ -112,6 +112,7 @@ mod tests {
                 epoch: 7,
                 kind: "Service".to_owned(),
                 reason: "x".repeat(1000),
+                namespace: String::new(),
             })),
         }
     }

@@ -356,6 +356,10 @@ fn update() -> impl Strategy<Value = Update> {
     });
     prop_oneof![
         1 => change(None, source().boxed(), |source| &source.object).prop_map(Update::Sources),
+        1 => (distinct(source(), 0..4, |source| &source.object), name()).prop_map(|(sources, empty)| Update::SourcesOf {
+            namespaces: sources.iter().map(|source| source.object.namespace.clone()).chain([empty]).collect(),
+            sources,
+        }),
         2 => nodes(),
         4 => of_service,
     ]
@@ -366,7 +370,9 @@ fn statement() -> impl Strategy<Value = Statement> {
         8 => (1..u64::MAX, update()).prop_map(|(revision, update)| Statement::Update { revision, update }),
         1 => (1..u64::MAX, option::of(name())).prop_map(|(id, error)| Statement::WriteBackResult { id, error }),
         1 => option::of(surroundings()).prop_map(|surroundings| Statement::Heartbeat { surroundings }),
-        1 => name().prop_map(|reason| Statement::Unsynced { kind: "Service".into(), reason }),
+        1 => (option::of(name()), name()).prop_map(|(namespace, reason)| {
+            Statement::Unsynced { kind: "Service".into(), namespace, reason }
+        }),
     ]
 }
 
@@ -387,7 +393,10 @@ fn kept(statement: &Statement) -> BTreeSet<String> {
             | Change::Patch {
                 upserted: sources, ..
             },
-        ) => sources.iter().map(|source| source.object.to_string()).collect(),
+        )
+        | Update::SourcesOf { sources, .. } => {
+            sources.iter().map(|source| source.object.to_string()).collect()
+        }
         Update::Service { state, .. } => kept_by_service(state.as_ref()),
         Update::Slices {
             change: Change::Reset(slices) | Change::Patch { upserted: slices, .. },
@@ -470,6 +479,8 @@ fn gone(statement: &Statement) -> BTreeSet<String> {
             let positive = vanished.iter().filter(|vanished| vanished.evidence.is_positive());
             positive.map(|vanished| vanished.address.to_string()).collect()
         }
+        // What it says to be complete, so that what is not listed there is gone.
+        Update::SourcesOf { namespaces, .. } => namespaces.clone(),
         Update::Confirm(confirm) => {
             let positive = confirm
                 .pods

@@ -1,6 +1,9 @@
-//! One kind as the watch shows it.
+//! One kind as the watches show it: by one list of the whole cluster, or by a list of each namespace that is looked at.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use model::{
     fact::{EndpointSlice, ObjectName, ObjectVersion, Service},
@@ -27,10 +30,56 @@ impl fmt::Display for Kind {
     }
 }
 
+/// What one list shows: a namespace, or (`None`) the whole cluster.
+pub type View = Option<String>;
+
+/// The namespaces that the agent looks at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Namespaces {
+    #[default]
+    All,
+    These(BTreeSet<String>),
+}
+
+impl Namespaces {
+    /// What is listed of a kind that lives in namespaces.
+    pub fn views(&self) -> Vec<View> {
+        match self {
+            Self::All => vec![None],
+            Self::These(namespaces) => namespaces.iter().cloned().map(Some).collect(),
+        }
+    }
+
+    pub fn contains(&self, namespace: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::These(namespaces) => namespaces.contains(namespace),
+        }
+    }
+}
+
+/// What tells objects of a kind apart.
+pub trait Key: Clone + Ord + fmt::Debug + fmt::Display {
+    /// `None`: the kind has no namespaces.
+    fn namespace(&self) -> Option<&str>;
+}
+
+impl Key for ObjectName {
+    fn namespace(&self) -> Option<&str> {
+        Some(&self.namespace)
+    }
+}
+
+impl Key for String {
+    fn namespace(&self) -> Option<&str> {
+        None
+    }
+}
+
 /// An object of a watched kind.
 pub trait Object: Clone + fmt::Debug {
     /// What tells objects of the kind apart.
-    type Key: Clone + Ord + fmt::Debug + fmt::Display;
+    type Key: Key;
     fn key(&self) -> &Self::Key;
     fn version(&self) -> ObjectVersion;
     /// Whether the two say the same, but for the resourceVersion: writing a status or an annotation is no news.
@@ -91,10 +140,10 @@ object!(Pod by object: ObjectName {
 #[derive(Clone, Debug)]
 pub enum Event<T: Object> {
     /// A complete, consistent list begins.
-    Init,
+    Init(View),
     InitApply(T),
     /// The list is complete: what it did not name is gone.
-    InitDone,
+    InitDone(View),
     Apply(T),
     Delete {
         object: T::Key,
@@ -102,8 +151,9 @@ pub enum Event<T: Object> {
     },
     /// The object exists, but cannot be read: what was known of it stays.
     Unreadable(T::Key),
-    /// The kind cannot be seen any more. What was known stays, and is not told until the next list is complete.
-    Lost(String),
+    /// The kind cannot be seen there any more, for this reason. What was known stays, and is not told until the next list
+    /// is complete.
+    Lost(View, String),
 }
 
 impl<T: Object> Event<T> {
@@ -116,10 +166,10 @@ impl<T: Object> Event<T> {
 #[derive(Debug)]
 pub(super) struct Outcome<T: Object> {
     pub(super) deltas: Vec<Delta<T>>,
-    /// The kind became visible: everything is to be told.
-    pub(super) synced: bool,
-    /// The kind became invisible, or for another reason.
-    pub(super) lost: bool,
+    /// The view became visible: everything of it is to be told.
+    pub(super) synced: Option<View>,
+    /// The view became invisible, or for another reason.
+    pub(super) lost: Option<View>,
 }
 
 /// An object that changed. Its present state is in the cache.
@@ -141,22 +191,32 @@ enum State {
 #[derive(Debug)]
 pub(super) struct Cache<T: Object> {
     objects: BTreeMap<T::Key, T>,
+    views: BTreeMap<View, Shown<T>>,
+}
+
+/// What one list has come to.
+#[derive(Debug)]
+struct Shown<T: Object> {
     /// The list under way: its names, with the state where it is news.
     list: Option<BTreeMap<T::Key, Option<T>>>,
     state: State,
 }
 
-impl<T: Object> Default for Cache<T> {
-    fn default() -> Self {
+impl<T: Object> Cache<T> {
+    pub(super) fn new(views: Vec<View>) -> Self {
+        let unseen = |view| {
+            let shown = Shown {
+                list: None,
+                state: State::New,
+            };
+            (view, shown)
+        };
         Self {
             objects: BTreeMap::new(),
-            list: None,
-            state: State::New,
+            views: views.into_iter().map(unseen).collect(),
         }
     }
-}
 
-impl<T: Object> Cache<T> {
     pub(super) fn get(&self, object: &T::Key) -> Option<&T> {
         self.objects.get(object)
     }
@@ -169,37 +229,74 @@ impl<T: Object> Cache<T> {
         self.objects.len()
     }
 
+    /// Whether all of the kind was listed, wherever it is looked at.
     pub(super) fn is_synced(&self) -> bool {
-        self.state == State::Synced || sabotage::is_on("S5")
+        self.views.values().all(|shown| shown.state == State::Synced) || sabotage::is_on("S5")
     }
 
-    /// Why the kind cannot be seen.
-    pub(super) fn lost(&self) -> Option<&str> {
-        match &self.state {
-            State::Lost(reason) => Some(reason),
-            State::New | State::Synced => None,
+    /// Whether what the kind has in this namespace was listed.
+    pub(super) fn is_synced_in(&self, namespace: &str) -> bool {
+        let shown = self
+            .views
+            .get(&None)
+            .or_else(|| self.views.get(&Some(namespace.to_owned())));
+        shown.is_some_and(|shown| shown.state == State::Synced) || sabotage::is_on("S5")
+    }
+
+    /// What was listed: all there is, or (`Some`) these namespaces of those that are looked at.
+    pub(super) fn synced(&self) -> Option<BTreeSet<String>> {
+        let is_synced = |shown: &Shown<T>| shown.state == State::Synced || sabotage::is_on("S5");
+        if self.views.contains_key(&None) {
+            return None;
         }
+        let listed = self.views.iter().filter(|(_, shown)| is_synced(shown));
+        Some(listed.filter_map(|(view, _)| view.clone()).collect())
+    }
+
+    /// Where and why the kind cannot be seen.
+    pub(super) fn lost(&self) -> Vec<(View, &str)> {
+        let views = self.views.iter();
+        views
+            .filter_map(|(view, shown)| match &shown.state {
+                State::Lost(reason) => Some((view.clone(), reason.as_str())),
+                State::New | State::Synced => None,
+            })
+            .collect()
+    }
+
+    fn view_of(&mut self, object: &T::Key) -> Option<&mut Shown<T>> {
+        let view = if self.views.contains_key(&None) {
+            None
+        } else {
+            object.namespace().map(str::to_owned)
+        };
+        self.views.get_mut(&view)
     }
 
     pub(super) fn handle(&mut self, event: Event<T>) -> Outcome<T> {
         let mut outcome = Outcome {
             deltas: Vec::new(),
-            synced: false,
-            lost: false,
+            synced: None,
+            lost: None,
         };
         match event {
-            Event::Init => self.list = Some(BTreeMap::new()),
-            Event::InitApply(new) => {
-                let news = self.is_news(&new);
-                if let Some(list) = &mut self.list {
-                    list.insert(new.key().clone(), news.then_some(new));
+            Event::Init(view) => {
+                if let Some(shown) = self.views.get_mut(&view) {
+                    shown.list = Some(BTreeMap::new());
                 }
             }
-            Event::InitDone => {
-                if let Some(list) = self.list.take() {
-                    outcome.deltas = self.replace(list);
-                    outcome.synced = self.state != State::Synced;
-                    self.state = State::Synced;
+            Event::InitApply(new) => {
+                let news = self.is_news(&new);
+                let key = new.key().clone();
+                self.note(key, news.then_some(new));
+            }
+            Event::InitDone(view) => {
+                let shown = self.views.get_mut(&view);
+                if let Some((list, shown)) = shown.and_then(|shown| Some((shown.list.take()?, shown))) {
+                    let is_new = shown.state != State::Synced;
+                    shown.state = State::Synced;
+                    outcome.deltas = self.replace(&view, list);
+                    outcome.synced = is_new.then_some(view);
                 }
             }
             Event::Apply(new) => {
@@ -218,19 +315,25 @@ impl<T: Object> Cache<T> {
                     outcome.deltas.push(Delta { object, uid, old });
                 }
             }
-            Event::Unreadable(object) => {
-                if let Some(list) = &mut self.list {
-                    list.insert(object, None);
+            Event::Unreadable(object) => self.note(object, None),
+            Event::Lost(view, reason) => {
+                if let Some(shown) = self.views.get_mut(&view) {
+                    shown.list = None;
+                    let lost = State::Lost(reason);
+                    let is_news = shown.state != lost;
+                    shown.state = lost;
+                    outcome.lost = is_news.then_some(view);
                 }
-            }
-            Event::Lost(reason) => {
-                self.list = None;
-                let lost = State::Lost(reason);
-                outcome.lost = self.state != lost;
-                self.state = lost;
             }
         }
         outcome
+    }
+
+    /// Names an object in the list under way.
+    fn note(&mut self, object: T::Key, news: Option<T>) {
+        if let Some(list) = self.view_of(&object).and_then(|shown| shown.list.as_mut()) {
+            list.insert(object, news);
+        }
     }
 
     fn is_news(&self, new: &T) -> bool {
@@ -248,10 +351,12 @@ impl<T: Object> Cache<T> {
         }
     }
 
-    fn replace(&mut self, list: BTreeMap<T::Key, Option<T>>) -> Vec<Delta<T>> {
+    fn replace(&mut self, view: &View, list: BTreeMap<T::Key, Option<T>>) -> Vec<Delta<T>> {
+        let is_shown = |object: &&T::Key| view.is_none() || object.namespace() == view.as_deref();
         let gone: Vec<_> = self
             .objects
             .keys()
+            .filter(is_shown)
             .filter(|object| !list.contains_key(object))
             .cloned()
             .collect();

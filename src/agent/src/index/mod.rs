@@ -25,7 +25,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use cache::{Cache, Outcome};
-pub use cache::{Event, Kind, Object};
+pub use cache::{Event, Kind, Namespaces, Object, View};
 use departed::Departed;
 use gone::Gone;
 use outbox::{Outbox, Pending, Scope};
@@ -82,8 +82,9 @@ pub enum Resync {
     Nodes,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Index {
+    namespaces: Namespaces,
     sources: Cache<Source>,
     services: Cache<Service>,
     slices: Cache<EndpointSlice>,
@@ -103,19 +104,50 @@ pub struct Index {
     oldest_event: Option<Instant>,
 }
 
+impl Default for Index {
+    fn default() -> Self {
+        Self::of(Namespaces::All)
+    }
+}
+
 impl Index {
+    /// Of a cluster of which these namespaces are looked at.
+    pub fn of(namespaces: Namespaces) -> Self {
+        Self {
+            sources: Cache::new(namespaces.views()),
+            services: Cache::new(namespaces.views()),
+            slices: Cache::new(namespaces.views()),
+            nodes: Cache::new(vec![None]),
+            namespaces,
+            slices_of: BTreeMap::new(),
+            subscribed: BTreeMap::new(),
+            wants_nodes: false,
+            gone: Gone::default(),
+            pods: Pods::default(),
+            outbox: None,
+            proofs: Vec::new(),
+            node_proofs: Vec::new(),
+            oldest_event: None,
+        }
+    }
+
     /// A stream begins: everything is to be told again, Services and nodes once they are subscribed to.
     pub fn connect(&mut self, epoch: u64) {
         let mut outbox = Outbox::new(epoch);
         for kind in [Kind::TargetGroupBinding, Kind::Service, Kind::EndpointSlice] {
-            if self.lost(kind).is_some() {
-                outbox.enqueue(Scope::Lost(kind));
+            for (view, _) in self.lost(kind) {
+                outbox.enqueue(Scope::Lost(kind, view));
             }
         }
         outbox.enqueue(Scope::Sources);
         self.outbox = Some(outbox);
         self.subscribed.values_mut().for_each(Departed::forget_sent);
         self.gone.forget_sent();
+    }
+
+    /// Whether what is in this namespace can be seen at all.
+    pub fn looks_at(&self, namespace: &str) -> bool {
+        self.namespaces.contains(namespace)
     }
 
     pub fn disconnect(&mut self) {
@@ -133,8 +165,10 @@ impl Index {
         self.sources.is_synced() && self.services.is_synced() && self.slices.is_synced()
     }
 
-    /// Replaces what the server wants to know of.
-    pub fn subscribe(&mut self, services: BTreeSet<ObjectName>, nodes: bool) {
+    /// Replaces what the server wants to know of. Of Services in namespaces that are not looked at nothing is said, not
+    /// even that they are absent.
+    pub fn subscribe(&mut self, mut services: BTreeSet<ObjectName>, nodes: bool) {
+        services.retain(|service| self.namespaces.contains(&service.namespace));
         self.subscribed.retain(|service, _| services.contains(service));
         for service in services {
             let departed = self.subscribed.entry(service.clone()).or_default();
@@ -154,13 +188,13 @@ impl Index {
         if !wanted {
             self.gone.clear();
         }
-        let lost = self.nodes.lost().is_some();
+        let lost = !self.nodes.lost().is_empty();
         let Some(outbox) = &mut self.outbox else { return };
         if !wanted {
             outbox.end_nodes();
         } else if !outbox.wants_nodes() {
             if lost {
-                outbox.enqueue(Scope::Lost(Kind::Node));
+                outbox.enqueue(Scope::Lost(Kind::Node, None));
             }
             outbox.restart_nodes(self.gone.is_telling());
         }
@@ -269,29 +303,26 @@ impl Index {
             Input::Sources(event) => {
                 let outcome = self.sources.handle(event);
                 let Some(outbox) = &mut self.outbox else { return };
-                if outcome.synced {
+                if outcome.synced.is_some() {
                     outbox.restart_sources();
                 }
                 for delta in outcome.deltas {
                     outbox.source(delta.object, delta.uid);
                 }
-                if outcome.lost {
-                    outbox.enqueue(Scope::Lost(Kind::TargetGroupBinding));
-                }
+                outbox.lost(Kind::TargetGroupBinding, outcome.lost);
             }
             Input::Services(event) => {
                 let outcome = self.services.handle(event);
                 self.select_pods();
                 let Some(outbox) = &mut self.outbox else { return };
-                if outcome.synced {
-                    self.subscribed.keys().for_each(|service| outbox.service(service));
+                if let Some(view) = outcome.synced {
+                    let shown = self.subscribed.keys().filter(|service| is_in(service, &view));
+                    shown.for_each(|service| outbox.service(service));
                 }
                 for delta in outcome.deltas {
                     outbox.service(&delta.object);
                 }
-                if outcome.lost {
-                    outbox.enqueue(Scope::Lost(Kind::Service));
-                }
+                outbox.lost(Kind::Service, outcome.lost);
             }
             Input::Slices(event) => self.slices_event(event),
             Input::Nodes(event) => self.nodes_event(event),
@@ -310,7 +341,7 @@ impl Index {
             self.node_proofs.extend(left.map(Node::node_ref));
         }
         let Some(outbox) = &mut self.outbox else { return };
-        if outcome.synced && outbox.wants_nodes() {
+        if outcome.synced.is_some() && outbox.wants_nodes() {
             outbox.restart_nodes(self.gone.is_telling());
         }
         for delta in outcome.deltas {
@@ -319,8 +350,8 @@ impl Index {
                 uid: delta.uid,
             });
         }
-        if outcome.lost && outbox.wants_nodes() {
-            outbox.enqueue(Scope::Lost(Kind::Node));
+        if outbox.wants_nodes() {
+            outbox.lost(Kind::Node, outcome.lost);
         }
     }
 
@@ -358,14 +389,16 @@ impl Index {
             }
         }
         let Some(outbox) = &mut self.outbox else { return };
-        if outcome.synced {
-            for (service, departed) in &self.subscribed {
+        if let Some(view) = outcome.synced {
+            let shown = self
+                .subscribed
+                .iter()
+                .filter(|(service, _)| is_in(service, &view));
+            for (service, departed) in shown {
                 outbox.restart_slices(service, departed.is_telling());
             }
         }
-        if outcome.lost {
-            outbox.enqueue(Scope::Lost(Kind::EndpointSlice));
-        }
+        outbox.lost(Kind::EndpointSlice, outcome.lost);
     }
 
     /// Notes which endpoints left the union of `service`, and which came back.
@@ -418,7 +451,8 @@ impl Index {
         })
     }
 
-    fn lost(&self, kind: Kind) -> Option<&str> {
+    /// Where and why a kind cannot be seen.
+    fn lost(&self, kind: Kind) -> Vec<(View, &str)> {
         match kind {
             Kind::TargetGroupBinding => self.sources.lost(),
             Kind::Service => self.services.lost(),
@@ -440,10 +474,14 @@ impl Index {
         let mut statement = None;
         while let Some((scope, event)) = outbox.pop() {
             statement = match &scope {
-                Scope::Lost(kind) => self.lost(*kind).map(|reason| Statement::Unsynced {
-                    kind: kind.to_string(),
-                    reason: reason.to_owned(),
-                }),
+                Scope::Lost(kind, view) => {
+                    let lost = self.lost(*kind).into_iter().find(|(lost, _)| lost == view);
+                    lost.map(|(namespace, reason)| Statement::Unsynced {
+                        kind: kind.to_string(),
+                        namespace,
+                        reason: reason.to_owned(),
+                    })
+                }
                 Scope::Sources => self
                     .next_of_sources(&mut outbox)
                     .map(|update| outbox.stamp(update)),
@@ -462,23 +500,38 @@ impl Index {
         statement
     }
 
+    /// A namespace that cannot be seen keeps no other from being told.
     fn next_of_sources(&self, outbox: &mut Outbox) -> Option<Update> {
-        if !self.sources.is_synced() {
+        let namespaces = self.sources.synced();
+        let is_listed = match &namespaces {
+            None => self.sources.is_synced(),
+            Some(namespaces) => !namespaces.is_empty(),
+        };
+        if !is_listed {
             return None;
         }
-        let change = match outbox.take_sources() {
-            Pending::Nothing => return None,
-            Pending::All => Change::Reset(self.sources.iter().cloned().collect()),
-            Pending::Some(objects) => patch(objects, |object| self.sources.get(object).cloned(), tombstone),
-        };
-        Some(Update::Sources(change))
+        match (outbox.take_sources(), namespaces) {
+            (Pending::Nothing, _) => None,
+            (Pending::All, None) => Some(Update::Sources(Change::Reset(
+                self.sources.iter().cloned().collect(),
+            ))),
+            (Pending::All, Some(namespaces)) => {
+                let listed = |source: &&Source| namespaces.contains(&source.object.namespace);
+                let sources = self.sources.iter().filter(listed).cloned().collect();
+                Some(Update::SourcesOf { namespaces, sources })
+            }
+            (Pending::Some(objects), _) => {
+                let get = |object: &ObjectName| self.sources.get(object).cloned();
+                Some(Update::Sources(patch(objects, get, tombstone)))
+            }
+        }
     }
 
     /// In this order: the Service, its slices, its pods, what left the slices, the answer to a relist.
     fn next_of_service(&mut self, service: &ObjectName, outbox: &mut Outbox) -> Option<Update> {
         let revision = outbox.next_revision();
         let pending = outbox.pending(service)?;
-        if pending.service && self.services.is_synced() {
+        if pending.service && self.services.is_synced_in(&service.namespace) {
             pending.service = false;
             let state = self.services.get(service).cloned();
             return Some(Update::Service {
@@ -486,7 +539,7 @@ impl Index {
                 state,
             });
         }
-        if !self.slices.is_synced() {
+        if !self.slices.is_synced_in(&service.namespace) {
             return None;
         }
         let change = match std::mem::take(&mut pending.slices) {
@@ -568,6 +621,11 @@ fn patch<K, T, D>(
 
 fn tombstone(object: ObjectName, uid: Uuid) -> Tombstone {
     Tombstone { object, uid }
+}
+
+fn is_in(service: &ObjectName, view: &View) -> bool {
+    view.as_ref()
+        .is_none_or(|namespace| *namespace == service.namespace)
 }
 
 fn service_of(slice: &EndpointSlice) -> ObjectName {

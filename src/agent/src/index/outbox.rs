@@ -10,11 +10,11 @@ use model::{
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::Kind;
+use super::{Kind, View};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Scope {
-    Lost(Kind),
+    Lost(Kind, View),
     Sources,
     Service(ObjectName),
     Nodes,
@@ -156,10 +156,17 @@ impl Outbox {
         }
     }
 
+    /// A kind cannot be seen there any more.
+    pub(super) fn lost(&mut self, kind: Kind, lost: Option<View>) {
+        if let Some(view) = lost {
+            self.enqueue(Scope::Lost(kind, view));
+        }
+    }
+
     /// Back in line, if there is more to tell.
     pub(super) fn requeue(&mut self, scope: Scope, event: Option<Instant>) {
         let more = match &scope {
-            Scope::Lost(_) => false,
+            Scope::Lost(..) => false,
             Scope::Sources => !self.sources.is_nothing(),
             Scope::Service(service) => self.services.get(service).is_some_and(|p| !p.is_nothing()),
             Scope::Nodes => self

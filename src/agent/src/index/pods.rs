@@ -9,7 +9,7 @@ use model::{
     stream::{Change, Update},
 };
 
-use super::{Event, Index, Kind, Outcome, cache::Cache, outbox::Pending, patch, tombstone};
+use super::{Event, Index, Kind, Outcome, View, cache::Cache, outbox::Pending, patch, tombstone};
 
 /// A watch of pods to begin or to end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,7 +72,7 @@ impl Pods {
             let begun = Selected {
                 watch: *last,
                 selector: selector.clone(),
-                pods: Cache::default(),
+                pods: Cache::new(vec![None]),
             };
             selected.insert(service.clone(), begun);
         }
@@ -97,8 +97,9 @@ impl Pods {
         (pods().map(Cache::len).sum(), pods().all(Cache::is_synced))
     }
 
-    pub(super) fn lost(&self) -> Option<&str> {
-        self.selected.values().find_map(|selected| selected.pods.lost())
+    pub(super) fn lost(&self) -> Vec<(View, &str)> {
+        let lost = self.selected.values().map(|selected| selected.pods.lost());
+        lost.flatten().take(1).collect()
     }
 }
 
@@ -117,10 +118,10 @@ impl Index {
     pub fn want_pods(&mut self, wanted: bool) {
         self.pods.wanted = wanted;
         self.select_pods();
-        if self.pods.lost().is_some()
+        if !self.pods.lost().is_empty()
             && let Some(outbox) = &mut self.outbox
         {
-            outbox.enqueue(super::Scope::Lost(Kind::Pod));
+            outbox.lost(Kind::Pod, Some(None));
         }
     }
 
@@ -149,7 +150,7 @@ impl Index {
         let (Some(outbox), Some(pods)) = (&mut self.outbox, self.pods.selected.get(&service)) else {
             return;
         };
-        if outcome.synced {
+        if outcome.synced.is_some() {
             outbox.restart_pods(&service);
         }
         for delta in outcome.deltas {
@@ -159,9 +160,7 @@ impl Index {
             }
         }
         outbox.grace(&service, shortest_grace(&pods.pods));
-        if outcome.lost {
-            outbox.enqueue(super::Scope::Lost(Kind::Pod));
-        }
+        outbox.lost(Kind::Pod, outcome.lost);
     }
 
     /// What there is to say of the pods of a Service.

@@ -41,6 +41,12 @@ impl Mirror {
                 self.sources
                     .extend(upserted.into_iter().map(|source| (source.object.clone(), source)));
             }
+            Update::SourcesOf { namespaces, sources } => {
+                self.sources
+                    .retain(|object, _| !namespaces.contains(&object.namespace));
+                self.sources
+                    .extend(sources.into_iter().map(|source| (source.object.clone(), source)));
+            }
             Update::Service { object, state } => {
                 self.services.insert(object, state);
             }

@@ -69,6 +69,7 @@ impl Continuity {
             Update::Sources(change) => {
                 self.follow(Scope::Sources, is_reset(change), &mut resync, &mut reason)
             }
+            Update::SourcesOf { .. } => self.follow(Scope::Sources, true, &mut resync, &mut reason),
             Update::Slices { service, change } => {
                 self.subscribed.contains(service)
                     && self.follow(

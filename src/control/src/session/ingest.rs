@@ -1,5 +1,7 @@
 //! What an agent states, into the store.
 
+use std::collections::BTreeSet;
+
 use model::stream::{Change, Source, Statement, Update};
 use store::{Ingested, JudgedSource};
 
@@ -13,9 +15,16 @@ impl Session {
         match statement {
             Statement::Update { revision, update } => return self.update(revision, update).await,
             Statement::Heartbeat { surroundings } => store.touch(self.stream, surroundings.as_ref()).await?,
-            Statement::Unsynced { kind, reason } => {
-                tracing::warn!(cluster = %self.cluster.name, kind, reason, "the agent cannot see a kind");
-                store.ingest_unsynced(self.stream, &kind, &reason).await?;
+            Statement::Unsynced {
+                kind,
+                namespace,
+                reason,
+            } => {
+                let namespace = namespace.as_deref();
+                tracing::warn!(cluster = %self.cluster.name, kind, namespace, reason, "the agent cannot see a kind");
+                store
+                    .ingest_unsynced(self.stream, &kind, namespace, &reason)
+                    .await?;
             }
             Statement::WriteBackResult {
                 id,
@@ -58,7 +67,10 @@ impl Session {
     async fn store(&self, update: Update) -> Result<Ingested, Error> {
         let (store, stream) = (&self.control.store, self.stream);
         Ok(match update {
-            Update::Sources(change) => return self.sources(change).await,
+            Update::Sources(change) => return self.sources(change, None).await,
+            Update::SourcesOf { namespaces, sources } => {
+                return self.sources(Change::Reset(sources), Some(&namespaces)).await;
+            }
             Update::Service { object, state } => {
                 store.ingest_service(stream, &object, state.as_ref()).await?
             }
@@ -81,7 +93,12 @@ impl Session {
         })
     }
 
-    async fn sources(&self, change: Change<Source>) -> Result<Ingested, Error> {
+    /// Sources; a reset is of these namespaces, or of all.
+    async fn sources(
+        &self,
+        change: Change<Source>,
+        within: Option<&BTreeSet<String>>,
+    ) -> Result<Ingested, Error> {
         let stated = change.stated();
         let compiler = self
             .control
@@ -100,12 +117,15 @@ impl Session {
                 deleted,
             },
         };
-        let guard = &self.control.settings.guards.unbinding;
-        let ingested = self
-            .control
-            .store
-            .ingest_sources(self.stream, &change, guard)
-            .await?;
+        let (store, guard) = (&self.control.store, &self.control.settings.guards.unbinding);
+        let ingested = match (change, within) {
+            (Change::Reset(sources), Some(namespaces)) => {
+                store
+                    .ingest_sources_of(self.stream, namespaces, sources, guard)
+                    .await?
+            }
+            (change, _) => store.ingest_sources(self.stream, &change, guard).await?,
+        };
         if unresolved {
             // A group that was declared since the names were looked up did not see these texts.
             self.control.recompile(&self.cluster).await?;
@@ -116,7 +136,7 @@ impl Session {
 
 fn scope(update: &Update) -> Scope {
     match update {
-        Update::Sources(_) => Scope::Sources,
+        Update::Sources(_) | Update::SourcesOf { .. } => Scope::Sources,
         Update::Service { object: service, .. }
         | Update::Slices { service, .. }
         | Update::Departures { service, .. } => Scope::Service(service.clone()),

@@ -41,8 +41,15 @@ pub struct Ingested {
 }
 
 impl Store {
-    /// The agent can no longer see a kind. What it stated stays; the next reset of the kind ends it.
-    pub async fn ingest_unsynced(&self, stream: Stream, kind: &str, reason: &str) -> Result<Ingested> {
+    /// The agent can no longer see a kind, in a namespace or anywhere. What it stated stays; the next reset of the kind
+    /// there ends it.
+    pub async fn ingest_unsynced(
+        &self,
+        stream: Stream,
+        kind: &str,
+        namespace: Option<&str>,
+        reason: &str,
+    ) -> Result<Ingested> {
         transaction!(self, Op::IngestUnsynced, |tx| {
             stream::check(tx, stream).await?;
             let done = sqlx::query!(
@@ -51,7 +58,7 @@ impl Store {
                 where id = $1 and unsynced ->> $2 is distinct from $3
                 "#,
                 stream.cluster.0,
-                kind,
+                key(kind, namespace),
                 reason,
             )
             .execute(&mut *tx)
@@ -65,12 +72,44 @@ impl Store {
     }
 }
 
-/// The agent sees a kind again.
-async fn synced(connection: &mut PgConnection, cluster: ClusterId, kind: &str) -> Result<()> {
+/// What is told as unsynced: a kind, or a kind in a namespace.
+fn key(kind: &str, namespace: Option<&str>) -> String {
+    match namespace {
+        Some(namespace) => format!("{kind} in {namespace}"),
+        None => kind.to_owned(),
+    }
+}
+
+/// The agent sees a kind again, in a namespace if it has any.
+async fn synced(
+    connection: &mut PgConnection,
+    cluster: ClusterId,
+    kind: &str,
+    namespace: Option<&str>,
+) -> Result<()> {
+    let keys = [key(kind, None), key(kind, namespace)];
     sqlx::query!(
-        "update clusters set unsynced = unsynced - $2::text where id = $1 and unsynced ? $2",
+        "update clusters set unsynced = unsynced - $2::text[] where id = $1 and unsynced ?| $2",
         cluster.0,
-        kind
+        &keys,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// The agent sees a kind in the whole cluster: it looks at no namespaces one by one any more.
+async fn all_synced(connection: &mut PgConnection, cluster: ClusterId, kind: &str) -> Result<()> {
+    sqlx::query!(
+        r#"
+        with said as (
+            select coalesce(jsonb_object_agg(key, value), '{}') as rest from clusters, jsonb_each(unsynced)
+            where id = $1 and key <> $2 and key not like '% in %'
+        )
+        update clusters set unsynced = said.rest from said where id = $1 and unsynced <> said.rest
+        "#,
+        cluster.0,
+        kind,
     )
     .execute(connection)
     .await?;

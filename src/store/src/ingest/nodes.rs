@@ -138,7 +138,7 @@ async fn wake(connection: &mut PgConnection, cluster: ClusterId, written: &Writt
 
 /// Makes the stored nodes those that are stated.
 async fn reset(connection: &mut PgConnection, cluster: ClusterId, nodes: &[Node]) -> Result<Written> {
-    synced(connection, cluster, "Node").await?;
+    synced(connection, cluster, "Node", None).await?;
     let names: Vec<_> = nodes.iter().map(|node| node.name.clone()).collect();
     let mut written = depart(connection, cluster, Leaving::AllBut(&names)).await?;
     written.add(&upsert(connection, cluster, nodes).await?);

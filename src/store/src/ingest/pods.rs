@@ -56,7 +56,7 @@ impl Store {
                     });
                 }
                 (Some(_), Change::Reset(pods)) => {
-                    synced(tx, cluster, "Pod").await?;
+                    synced(tx, cluster, "Pod", None).await?;
                     keep_only(tx, cluster, service, pods).await?
                 }
                 (Some(true), Change::Patch { deleted, .. }) => remove(tx, cluster, service, deleted).await?,

@@ -19,7 +19,7 @@ impl Store {
     ) -> Result<Ingested> {
         transaction!(self, Op::IngestService, |tx| {
             stream::check(tx, stream).await?;
-            synced(tx, stream.cluster, "Service").await?;
+            synced(tx, stream.cluster, "Service", Some(&object.namespace)).await?;
             if !write(tx, stream.cluster, object, state).await? {
                 return Ok(Ingested {
                     ignored: 1,

@@ -48,7 +48,7 @@ impl Store {
                 (None, Change::Reset(slices)) => return Ok(passed_over(slices.len())),
                 (None, Change::Patch { upserted, .. }) => return Ok(passed_over(upserted.len())),
                 (Some(_), Change::Reset(slices)) => {
-                    synced(tx, stream.cluster, "EndpointSlice").await?;
+                    synced(tx, stream.cluster, "EndpointSlice", Some(&service.namespace)).await?;
                     (reset(tx, stream.cluster, service, slices).await?, slices.len())
                 }
                 (Some(false), Change::Patch { .. }) => {

@@ -1,5 +1,7 @@
 //! The objects of a cluster that ask for load balancing.
 
+use std::collections::BTreeSet;
+
 use model::{
     BindingId, ClusterId,
     binding::BindingSpec,
@@ -11,9 +13,9 @@ use serde_json::{Value, json};
 use sqlx::PgConnection;
 
 use super::{
-    Ingested, JudgedSource, SpecColumns,
+    Ingested, JudgedSource, SpecColumns, all_synced,
     judge::{self, Changes, Existing},
-    sync_services, synced, unbinding,
+    key, sync_services, unbinding,
 };
 use crate::{
     Op, Result, Store,
@@ -25,6 +27,8 @@ use crate::{
     wake,
 };
 
+const KIND: &str = "TargetGroupBinding";
+
 impl Store {
     /// Stores objects with what their texts mean. A reset is complete: bindings of objects that it lacks are deleted, as
     /// far as the rule on many at once lets them go (`ingest/unbinding.rs`).
@@ -34,14 +38,14 @@ impl Store {
         change: &Change<JudgedSource>,
         guard: &Unbinding,
     ) -> Result<Ingested> {
-        let cluster = stream.cluster;
         transaction!(self, Op::IngestSources, |tx| {
             stream::check(tx, stream).await?;
-            let serve = standing::serve(tx, cluster).await?;
+            let cluster = stream.cluster;
             let existing = match change {
                 Change::Reset(_) => {
                     begin_reset(tx, cluster).await?;
-                    read(tx, cluster, None).await?
+                    all_synced(tx, cluster, KIND).await?;
+                    read(tx, cluster, None, None).await?
                 }
                 Change::Patch { .. } if !is_stated(tx, cluster).await? => {
                     return Ok(Ingested {
@@ -52,37 +56,71 @@ impl Store {
                 Change::Patch { upserted, deleted } => {
                     let upserted = upserted.iter().map(|judged| &judged.source.object);
                     let names = upserted.chain(deleted.iter().map(|tombstone| &tombstone.object));
-                    read(tx, cluster, Some(names.collect())).await?
+                    read(tx, cluster, Some(names.collect()), None).await?
                 }
             };
-            let changes = judge::compare(&existing, change, serve);
-            if changes.is_empty() {
-                return Ok(Ingested {
-                    ignored: changes.ignored,
-                    ..Ingested::default()
-                });
-            }
-            let mut affected: Vec<String> = Vec::new();
-            // First what frees a name, then what takes it.
-            affected.extend(replace(tx, &changes.replaced).await?);
-            affected.extend(unbinding::unbind(tx, cluster, &changes.deleted, guard).await?);
-            affected.extend(update(tx, &changes).await?);
-            affected.extend(insert(tx, cluster, &changes).await?);
-            hold::refresh(tx, cluster).await?;
-            sync_services(tx, cluster).await?;
-            status::report_unbound(tx, cluster).await?;
-            affected.sort_unstable();
-            affected.dedup();
-            wake::groups(tx, affected).await?;
-            wake::cluster(tx, cluster).await?;
-            Ok(Ingested {
-                written: changes.count(),
-                ignored: changes.ignored,
-                needs_reset: false,
-            })
+            settle(tx, cluster, &existing, change, guard).await
         })
         .await
     }
+
+    /// Stores all objects of these namespaces, as a reset of them. Those of other namespaces stay as they are, and the
+    /// cluster tells that nobody sees them.
+    pub async fn ingest_sources_of(
+        &self,
+        stream: Stream,
+        namespaces: &BTreeSet<String>,
+        sources: Vec<JudgedSource>,
+        guard: &Unbinding,
+    ) -> Result<Ingested> {
+        let change = Change::Reset(sources);
+        let namespaces: Vec<_> = namespaces.iter().cloned().collect();
+        transaction!(self, Op::IngestSources, |tx| {
+            stream::check(tx, stream).await?;
+            let cluster = stream.cluster;
+            begin_reset(tx, cluster).await?;
+            hide(tx, cluster, &namespaces).await?;
+            let existing = read(tx, cluster, None, Some(&namespaces)).await?;
+            settle(tx, cluster, &existing, &change, guard).await
+        })
+        .await
+    }
+}
+
+/// Makes of the stored bindings what is stated.
+async fn settle(
+    connection: &mut PgConnection,
+    cluster: ClusterId,
+    existing: &[Existing],
+    change: &Change<JudgedSource>,
+    guard: &Unbinding,
+) -> Result<Ingested> {
+    let serve = standing::serve(connection, cluster).await?;
+    let changes = judge::compare(existing, change, serve);
+    if changes.is_empty() {
+        return Ok(Ingested {
+            ignored: changes.ignored,
+            ..Ingested::default()
+        });
+    }
+    let mut affected: Vec<String> = Vec::new();
+    // First what frees a name, then what takes it.
+    affected.extend(replace(connection, &changes.replaced).await?);
+    affected.extend(unbinding::unbind(connection, cluster, &changes.deleted, guard).await?);
+    affected.extend(update(connection, &changes).await?);
+    affected.extend(insert(connection, cluster, &changes).await?);
+    hold::refresh(connection, cluster).await?;
+    sync_services(connection, cluster).await?;
+    status::report_unbound(connection, cluster).await?;
+    affected.sort_unstable();
+    affected.dedup();
+    wake::groups(connection, affected).await?;
+    wake::cluster(connection, cluster).await?;
+    Ok(Ingested {
+        written: changes.count(),
+        ignored: changes.ignored,
+        needs_reset: false,
+    })
 }
 
 impl Changes {
@@ -105,7 +143,33 @@ async fn begin_reset(connection: &mut PgConnection, cluster: ClusterId) -> Resul
     )
     .execute(&mut *connection)
     .await?;
-    synced(connection, cluster, "TargetGroupBinding").await
+    Ok(())
+}
+
+/// Only these namespaces are seen: those of other bindings are told as unsynced.
+async fn hide(connection: &mut PgConnection, cluster: ClusterId, seen: &[String]) -> Result<()> {
+    let mut synced: Vec<_> = seen.iter().map(|namespace| key(KIND, Some(namespace))).collect();
+    synced.push(key(KIND, None));
+    sqlx::query!(
+        r#"
+        with said as (
+            select coalesce(jsonb_object_agg($3 || namespace, $4::text), '{}') as hidden from (
+                select distinct namespace from bindings
+                where cluster_id = $1 and origin = 'object' and deleted_at is null and namespace <> all ($2)
+            ) others
+        )
+        update clusters set unsynced = said.hidden || (unsynced - $5::text[]) from said
+        where id = $1 and unsynced is distinct from said.hidden || (unsynced - $5::text[])
+        "#,
+        cluster.0,
+        seen,
+        key(KIND, Some("")),
+        "the agent does not look at this namespace: what is bound there stays as it was",
+        &synced,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
 }
 
 async fn is_stated(connection: &mut PgConnection, cluster: ClusterId) -> Result<bool> {
@@ -116,11 +180,12 @@ async fn is_stated(connection: &mut PgConnection, cluster: ClusterId) -> Result<
     Ok(stated.fetch_one(connection).await?)
 }
 
-/// The bindings of the objects of these names, or of all, those on their way out included.
+/// The bindings of the objects of these names, or of all, or of all of some namespaces; those on their way out included.
 async fn read(
     connection: &mut PgConnection,
     cluster: ClusterId,
     names: Option<Vec<&ObjectName>>,
+    within: Option<&[String]>,
 ) -> Result<Vec<Existing>> {
     let namespaces: Option<Vec<_>> = names
         .as_ref()
@@ -134,11 +199,12 @@ async fn read(
         from bindings
         where cluster_id = $1 and origin = 'object' and (
             $2::text[] is null or (namespace, name) in (select * from unnest($2::text[], $3::text[]))
-        )
+        ) and ($4::text[] is null or namespace = any ($4))
         "#,
         cluster.0,
         namespaces.as_deref(),
         names.as_deref(),
+        within,
     )
     .fetch_all(connection)
     .await?;

@@ -104,7 +104,7 @@ async fn nodes_are_unknown_until_a_reset_says_which_there_are() -> Result<()> {
     );
     fixture
         .store
-        .ingest_unsynced(fixture.stream, "Node", "403: forbidden")
+        .ingest_unsynced(fixture.stream, "Node", None, "403: forbidden")
         .await?;
     let nodes = fixture.bound_to("ports").await?.nodes;
     assert_eq!(nodes.unsynced.as_deref(), Some("403: forbidden"));

@@ -2,6 +2,7 @@ use anyhow::Result;
 use model::{
     binding::Lifecycle,
     condition::{Problem, Reason},
+    guard::Unbinding,
     stream::{Change, Tombstone},
 };
 use store::Wake;
@@ -196,5 +197,52 @@ async fn an_object_that_names_no_group_is_told_so() -> Result<()> {
             .await?
     );
     assert_eq!(fixture.binding(&arn("web")).await?.id, binding);
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_bound_in_a_namespace_that_nobody_looks_at_stays_and_is_told_as_unsynced() -> Result<()> {
+    let fixture = Fixture::new().await?;
+    let elsewhere = |name: &str| {
+        let mut judged = source(name);
+        judged.source.object.namespace = "elsewhere".into();
+        judged
+    };
+    fixture
+        .upsert([source("web"), source("api"), elsewhere("far")])
+        .await?;
+    let shop = object("web").namespace;
+    let of_shop = async |sources| {
+        let (stream, guard) = (fixture.stream, Unbinding::default());
+        let namespaces = [shop.clone()].into();
+        fixture
+            .store
+            .ingest_sources_of(stream, &namespaces, sources, &guard)
+            .await
+    };
+    let unsynced = async || {
+        let state = fixture.store.cluster_by_id(fixture.cluster).await?;
+        anyhow::Ok(state.map(|state| state.unsynced).unwrap_or_default())
+    };
+
+    of_shop(vec![source("api")]).await?;
+    assert!(matches!(
+        fixture.binding(&arn("web")).await?.lifecycle,
+        Lifecycle::Deleted { .. }
+    ));
+    assert_eq!(fixture.binding(&arn("far")).await?.lifecycle, Lifecycle::Active);
+    let told = unsynced().await?;
+    assert!(
+        told["TargetGroupBinding in elsewhere"].contains("does not look at"),
+        "{told:?}"
+    );
+    let again = of_shop(vec![source("api")]).await?;
+    assert_eq!(again.written, 0);
+
+    // Looked at everywhere again.
+    fixture
+        .state(Change::Reset(vec![source("api"), elsewhere("far")]))
+        .await?;
+    assert!(unsynced().await?.is_empty());
     Ok(())
 }

@@ -149,7 +149,7 @@ async fn what_an_agent_cannot_see_is_told_until_it_sees_it_again() -> Result<()>
     let Stream { cluster, .. } = fixture.stream;
     fixture
         .store
-        .ingest_unsynced(fixture.stream, "TargetGroupBinding", "403")
+        .ingest_unsynced(fixture.stream, "TargetGroupBinding", None, "403")
         .await?;
     let state = fixture.store.cluster_by_id(cluster).await?.unwrap();
     assert_eq!(state.unsynced["TargetGroupBinding"], "403");

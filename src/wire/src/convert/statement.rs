@@ -102,6 +102,7 @@ fn stamped(epoch: u64, revision: u64, update: Update) -> Result<Stamped> {
 fn stated_once(update: &Update) -> Result<()> {
     match update {
         Update::Sources(change) => once(change.stated(), |source| &source.object).at("change"),
+        Update::SourcesOf { sources, .. } => once(sources, |source| &source.object).at("change"),
         Update::Slices { change, .. } => once(change.stated(), |slice| &slice.object).at("change"),
         Update::Pods { change, .. } => once(change.stated(), |pod| &pod.object).at("change"),
         Update::Nodes(change) => once(change.stated(), |node| &node.name).at("change"),
@@ -125,6 +126,7 @@ fn sources(update: wire::SourceUpdate) -> Result<Stamped> {
         change,
     } = update;
     let change = match required(change).at("change")? {
+        wire::source_update::Change::Of(of) => return stamped(epoch, revision, sources_of(of).at("of")?),
         wire::source_update::Change::Reset(wire::SourceReset {
             target_group_bindings,
             target_group_binding_count,
@@ -146,6 +148,34 @@ fn sources(update: wire::SourceUpdate) -> Result<Stamped> {
         },
     };
     stamped(epoch, revision, Update::Sources(change))
+}
+
+fn sources_of(of: wire::SourcesOf) -> Result<Update> {
+    let wire::SourcesOf {
+        namespaces,
+        namespace_count,
+        target_group_bindings,
+        target_group_binding_count,
+    } = of;
+    let namespaces = counted(namespaces, namespace_count, "namespaces", |namespace| {
+        Ok(name(namespace)?)
+    })?;
+    let field = "target_group_bindings";
+    let sources = counted(
+        target_group_bindings,
+        target_group_binding_count,
+        field,
+        Source::try_from,
+    )?;
+    let namespaces: BTreeSet<_> = namespaces.into_iter().collect();
+    let elsewhere = |source: &&Source| !namespaces.contains(&source.object.namespace);
+    match sources.iter().find(elsewhere) {
+        Some(source) => {
+            let object = source.object.to_string();
+            Err(unreadable(&object, "an object of one of the namespaces")).at(field)
+        }
+        None => Ok(Update::SourcesOf { namespaces, sources }),
+    }
 }
 
 fn service(update: wire::ServiceUpdate) -> Result<Stamped> {
@@ -336,7 +366,12 @@ fn heartbeat(heartbeat: wire::Heartbeat) -> Result<Stamped> {
 }
 
 fn unsynced(unsynced: wire::Unsynced) -> Result<Stamped> {
-    let wire::Unsynced { epoch, kind, reason } = unsynced;
+    let wire::Unsynced {
+        epoch,
+        kind,
+        reason,
+        namespace,
+    } = unsynced;
     if !matches!(
         kind.as_str(),
         "TargetGroupBinding" | "Service" | "EndpointSlice" | "Node" | "Pod"
@@ -352,6 +387,10 @@ fn unsynced(unsynced: wire::Unsynced) -> Result<Stamped> {
         epoch: positive(epoch).at("epoch")?,
         statement: Statement::Unsynced {
             kind: name(kind).at("kind")?,
+            namespace: match namespace.as_str() {
+                "" => None,
+                _ => Some(name(namespace).at("namespace")?),
+            },
             reason: text(reason, 4096).at("reason")?,
         },
     })
@@ -370,7 +409,16 @@ pub fn agent_message(epoch: u64, statement: Statement) -> wire::AgentMessage {
             epoch,
             surroundings: surroundings.map(Into::into),
         }),
-        Statement::Unsynced { kind, reason } => Message::Unsynced(wire::Unsynced { epoch, kind, reason }),
+        Statement::Unsynced {
+            kind,
+            namespace,
+            reason,
+        } => Message::Unsynced(wire::Unsynced {
+            epoch,
+            kind,
+            reason,
+            namespace: namespace.unwrap_or_default(),
+        }),
     };
     wire::AgentMessage {
         origin: None,
@@ -378,26 +426,38 @@ pub fn agent_message(epoch: u64, statement: Statement) -> wire::AgentMessage {
     }
 }
 
+fn to_sources(epoch: u64, revision: u64, change: wire::source_update::Change) -> Message {
+    Message::Sources(wire::SourceUpdate {
+        epoch,
+        revision,
+        change: Some(change),
+    })
+}
+
+fn to_source_change(change: Change<Source>) -> wire::source_update::Change {
+    match change {
+        Change::Reset(sources) => wire::source_update::Change::Reset(wire::SourceReset {
+            target_group_binding_count: count(&sources),
+            target_group_bindings: sources.into_iter().map(Into::into).collect(),
+        }),
+        Change::Patch { upserted, deleted } => wire::source_update::Change::Patch(wire::SourcePatch {
+            upserted: upserted.into_iter().map(Into::into).collect(),
+            deleted: deleted.into_iter().map(Into::into).collect(),
+        }),
+    }
+}
+
 fn to_update(epoch: u64, revision: u64, update: Update) -> Message {
     match update {
-        Update::Sources(change) => {
-            let change = match change {
-                Change::Reset(sources) => wire::source_update::Change::Reset(wire::SourceReset {
-                    target_group_binding_count: count(&sources),
-                    target_group_bindings: sources.into_iter().map(Into::into).collect(),
-                }),
-                Change::Patch { upserted, deleted } => {
-                    wire::source_update::Change::Patch(wire::SourcePatch {
-                        upserted: upserted.into_iter().map(Into::into).collect(),
-                        deleted: deleted.into_iter().map(Into::into).collect(),
-                    })
-                }
+        Update::Sources(change) => to_sources(epoch, revision, to_source_change(change)),
+        Update::SourcesOf { namespaces, sources } => {
+            let of = wire::SourcesOf {
+                namespace_count: u32::try_from(namespaces.len()).ok(),
+                namespaces: namespaces.into_iter().collect(),
+                target_group_binding_count: count(&sources),
+                target_group_bindings: sources.into_iter().map(Into::into).collect(),
             };
-            Message::Sources(wire::SourceUpdate {
-                epoch,
-                revision,
-                change: Some(change),
-            })
+            to_sources(epoch, revision, wire::source_update::Change::Of(of))
         }
         Update::Service {
             object: ObjectName { namespace, name },

@@ -183,7 +183,7 @@ pub struct SourceUpdate {
     /// Rises by one with every update message of the stream, whatever its kind, from 1.
     #[prost(uint64, tag = "2")]
     pub revision: u64,
-    #[prost(oneof = "source_update::Change", tags = "3, 4")]
+    #[prost(oneof = "source_update::Change", tags = "3, 4, 5")]
     pub change: ::core::option::Option<source_update::Change>,
 }
 /// Nested message and enum types in `SourceUpdate`.
@@ -194,7 +194,22 @@ pub mod source_update {
         Reset(super::SourceReset),
         #[prost(message, tag = "4")]
         Patch(super::SourcePatch),
+        /// Instead of `reset`, from an agent that looks at some namespaces alone.
+        #[prost(message, tag = "5")]
+        Of(super::SourcesOf),
     }
+}
+/// Consistent, complete lists of these namespaces. Of other namespaces nothing is said.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SourcesOf {
+    #[prost(string, repeated, tag = "1")]
+    pub namespaces: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(uint32, optional, tag = "2")]
+    pub namespace_count: ::core::option::Option<u32>,
+    #[prost(message, repeated, tag = "3")]
+    pub target_group_bindings: ::prost::alloc::vec::Vec<TargetGroupBinding>,
+    #[prost(uint32, optional, tag = "4")]
+    pub target_group_binding_count: ::core::option::Option<u32>,
 }
 /// A consistent, complete list.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -681,6 +696,9 @@ pub struct Unsynced {
     pub kind: ::prost::alloc::string::String,
     #[prost(string, tag = "3")]
     pub reason: ::prost::alloc::string::String,
+    /// The namespace in which it cannot be seen. Empty: anywhere.
+    #[prost(string, tag = "4")]
+    pub namespace: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct WriteBackResult {
