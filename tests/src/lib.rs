@@ -10,12 +10,12 @@ use std::{
     time::Duration,
 };
 
-use aws_config::{BehaviorVersion, Region};
-use aws_credential_types::Credentials;
 use aws_sdk_elasticloadbalancingv2::Client;
 use awssim::{Drift, Entry, JournalFilter, TargetSpec};
-use sandbox::{Progress, Wait, demo::Sandbox, wait_until};
+use sandbox::{Progress, Wait, demo::Sandbox, kubernetes::Access, wait_until};
 use serde_json::Value;
+
+pub use sandbox::onlooker::elbv2;
 
 /// Whether the tools of this test are there. Where everything is required, a missing one is a failure.
 ///
@@ -35,42 +35,16 @@ pub fn available() -> bool {
     }
 }
 
-/// AWS's own SDK against the endpoint, as anybody could use it.
-pub async fn elbv2(endpoint: &str) -> Client {
-    let credentials = Credentials::new(sandbox::fixture::ACCOUNT, "independent", None, None, "tests");
-    let config = aws_config::defaults(BehaviorVersion::v2026_01_12())
-        .region(Region::from_static(sandbox::fixture::REGION))
-        .credentials_provider(credentials)
-        .endpoint_url(endpoint)
-        .load()
-        .await;
-    Client::new(&config)
-}
-
 /// The targets of a group with their states, as DescribeTargetHealth tells them.
 ///
 /// # Panics
 /// When AWS does not answer as its model says.
 pub async fn target_health(client: &Client, arn: &str) -> BTreeMap<String, String> {
-    let answer = client
-        .describe_target_health()
-        .target_group_arn(arn)
-        .send()
-        .await
-        .expect("the group exists");
-    answer
-        .target_health_descriptions()
-        .iter()
-        .map(|description| {
-            let target = description.target().expect("a description names its target");
-            let state = description.target_health().and_then(|health| health.state());
-            let key = format!(
-                "{}:{}",
-                target.id().unwrap_or_default(),
-                target.port().unwrap_or_default()
-            );
-            (key, state.map_or("", |state| state.as_str()).to_owned())
-        })
+    let targets = sandbox::onlooker::targets(client, arn).await;
+    let targets = targets.unwrap_or_else(|error| panic!("{error}"));
+    targets
+        .into_iter()
+        .map(|target| (target.key, target.state))
         .collect()
 }
 
@@ -233,15 +207,8 @@ pub async fn agrees(sandbox: &Sandbox, count: usize) {
 /// # Panics
 /// When kubectl fails.
 pub fn pods(sandbox: &Sandbox) -> BTreeMap<String, String> {
-    let list = get(sandbox, "pods -l app=nginx");
-    let pods = list["items"].as_array().expect("a list").iter();
-    let alive = pods.filter(|pod| pod["metadata"]["deletionTimestamp"].is_null());
-    alive
-        .filter_map(|pod| {
-            let address = pod["status"]["podIP"].as_str()?;
-            Some((address.to_owned(), pod["metadata"]["uid"].as_str()?.to_owned()))
-        })
-        .collect()
+    let pods = sandbox::onlooker::pods(sandbox.plane.as_ref()).expect("kubectl answers");
+    pods.into_iter().map(|pod| (pod.address, pod.uid)).collect()
 }
 
 /// The same pods, as targets.
@@ -260,10 +227,8 @@ pub fn pod_targets(sandbox: &Sandbox) -> BTreeSet<String> {
 /// # Panics
 /// When it says that there is no such thing.
 pub fn get(sandbox: &Sandbox, what: &str) -> Value {
-    let words = ["get"].into_iter().chain(what.split(' ')).chain(["-o", "json"]);
-    let said = sandbox.plane.kubectl(words).expect("kubectl runs");
-    assert!(said.status.success(), "kubectl get {what}: {}", said.stderr);
-    serde_json::from_str(&said.stdout).expect("kubectl writes JSON")
+    let cluster: &Access = sandbox.plane.as_ref();
+    cluster.get(what).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// Waits until a TargetGroupBinding is `Ready` or not for this reason, and answers the condition.

@@ -5,8 +5,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use sandbox::demo::{Sandbox, bind, scale};
 use sandbox::kubernetes::{ControlPlane, Node, Options};
-use sandbox::{Progress, Wait, wait_until};
+use sandbox::{Progress, Wait, elbow, wait_until};
 
 const AGENT: [&str; 3] = [
     "--set=cluster=east",
@@ -14,6 +15,7 @@ const AGENT: [&str; 3] = [
     "--set=image.repository=elbow-agent",
 ];
 const SERVER: [&str; 1] = ["--set=image.repository=elbow-server"];
+const LIMIT: std::time::Duration = std::time::Duration::from_mins(1);
 const DEFINITION: &str = "crd/targetgroupbindings.elbv2.k8s.aws";
 
 /// Helm, as `cargo xtask test` names it.
@@ -78,19 +80,14 @@ impl Cluster {
         let what = format!("{replicas} ready pods of {deployment}");
         let asked =
             format!("-n elbow-system get deployment {deployment} -o jsonpath={{.status.readyReplicas}}");
-        wait_until(
-            std::time::Duration::from_mins(1),
-            &what,
-            &Progress::silent(),
-            async || {
-                let ready = self.kubectl(&asked);
-                if ready == replicas {
-                    Ok(())
-                } else {
-                    Err(Wait::not_yet(ready))
-                }
-            },
-        )
+        wait_until(LIMIT, &what, &Progress::silent(), async || {
+            let ready = self.kubectl(&asked);
+            if ready == replicas {
+                Ok(())
+            } else {
+                Err(Wait::not_yet(ready))
+            }
+        })
         .await
         .unwrap();
     }
@@ -256,4 +253,84 @@ async fn the_server_s_chart_is_accepted_and_sets_nothing_unsafe() {
         )
         .unwrap();
     cluster.wait_until_ready("elbow-server", "2").await;
+}
+
+/// The rights that the agent's chart gives in these namespaces alone.
+fn rights_in(helm: &Path, namespaces: &str) -> String {
+    let output = Command::new(helm)
+        .args([
+            "template",
+            "elbow-agent",
+            "elbow-agent",
+            "--namespace=elbow-system",
+        ])
+        .args(AGENT)
+        .arg(format!("--set=namespaces={{{namespaces}}}"))
+        .arg("--show-only=templates/rbac.yaml")
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/charts"))
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Waits until the cluster says why it does not see what is bound in a namespace.
+async fn unsynced(sandbox: &Sandbox, namespace: &str, why: &str) {
+    let what = format!("cluster to say `{why}` of {namespace}");
+    wait_until(LIMIT, &what, &Progress::silent(), async || {
+        let path = "/v1/clusters/democluster";
+        let told = sandbox.server.call(reqwest::Method::GET, path, None).await?;
+        let unsynced = &told["status"]["unsynced"][format!("TargetGroupBinding in {namespace}")];
+        if unsynced.as_str().is_some_and(|said| said.contains(why)) {
+            Ok(())
+        } else {
+            Err(Wait::not_yet(told))
+        }
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_rights_in_one_namespace_it_is_served_and_what_is_bound_elsewhere_stays() {
+    let (true, Some(helm)) = (tests::available(), helm()) else {
+        return;
+    };
+    let mut sandbox = Sandbox::start(Progress::silent()).await.unwrap();
+    bind(&sandbox.plane, &sandbox.binding()).unwrap();
+    scale(&sandbox.plane, 2).unwrap();
+    sandbox.registered(2).await.unwrap();
+
+    sandbox.agent.kill().await.unwrap();
+    let cluster = sandbox.plane.as_ref();
+    cluster.run("create namespace other").unwrap();
+    elbow::apply(cluster, "rights", &rights_in(&helm, "other")).unwrap();
+    let filter = [("--namespace", "other")];
+    let mut agent = sandbox
+        .another_agent("agent-2", &[&sandbox.server], &filter)
+        .await
+        .unwrap();
+    unsynced(&sandbox, "default", "does not look at").await;
+
+    // Served there by its Role; where nobody looks, not even a deletion takes anything away.
+    cluster.run("delete targetgroupbinding my-tgb-alb-ip").unwrap();
+    let other = cluster.clone().in_namespace("other");
+    elbow::apply(&other, "service", include_str!("../seed/nginx-instance.yaml")).unwrap();
+    elbow::apply(&other, "tgb", &sandbox.tutorial.instance_binding()).unwrap();
+    let group = &sandbox.tutorial.instance_target_group;
+    sandbox.stage().registered(group, 3).await.unwrap();
+    let ready = "wait --for=condition=Ready targetgroupbinding/my-tgb-alb-instance --timeout=60s";
+    other.run(ready).unwrap();
+    sandbox.registered(2).await.unwrap();
+
+    // Without its Role it says so, and everything stays.
+    other.run("delete rolebinding elbow-agent-objects").unwrap();
+    agent.restart().await.unwrap();
+    unsynced(&sandbox, "other", "forbidden").await;
+    sandbox.stage().registered(group, 3).await.unwrap();
+    assert_eq!(sandbox.stage().writes("DeregisterTargets", 0), [0_usize; 0]);
 }

@@ -3,88 +3,45 @@
 
 use std::time::Duration;
 
-use awssim::JournalFilter;
-use sandbox::{Progress, Wait, demo::Sandbox, elbow, kubernetes::ControlPlane, wait_until};
+use sandbox::{
+    Progress, Wait,
+    demo::{SOON_SILENT, Sandbox, bind, scale, stale},
+    elbow, wait_until,
+};
 
 const LIMIT: Duration = Duration::from_mins(1);
-/// Short, so that silence need not be long.
-const OPTIONS: [(&str, &str); 2] = [("--heartbeat", "1s"), ("--guard-silent-after", "4s")];
-
-fn bind(plane: &ControlPlane, sandbox: &Sandbox) {
-    elbow::apply(plane, "nginx", include_str!("../seed/nginx.yaml")).unwrap();
-    elbow::apply(plane, "tgb", &sandbox.binding()).unwrap();
-}
-
-/// Scales, and waits until Kubernetes is done.
-fn scale(plane: &ControlPlane, replicas: u32) {
-    let replicas = format!("--replicas={replicas}");
-    for arguments in [
-        ["scale", "deployment/nginx-deployment", replicas.as_str()],
-        ["rollout", "status", "deployment/nginx-deployment"],
-    ] {
-        elbow::done(&plane.kubectl(arguments).unwrap()).unwrap();
-    }
-}
-
-/// The calls that changed targets after `since`.
-fn writes(sandbox: &Sandbox, action: &str, since: u64) -> Vec<usize> {
-    let filter = JournalFilter {
-        action: Some(action.to_owned()),
-        since,
-        ..JournalFilter::default()
-    };
-    let page = sandbox.aws().journal(&filter);
-    page.entries.iter().map(|entry| entry.targets).collect()
-}
-
-fn last_call(sandbox: &Sandbox) -> u64 {
-    let page = sandbox.aws().journal(&JournalFilter::default());
-    page.entries.last().map_or(0, |entry| entry.sequence)
-}
-
-async fn stale(sandbox: &Sandbox, cluster: &str) {
-    let what = format!("cluster {cluster} to be shown as stale");
-    wait_until(LIMIT, &what, &Progress::silent(), async || {
-        let path = format!("/v1/clusters/{cluster}");
-        let told = sandbox.server.call(reqwest::Method::GET, &path, None).await?;
-        if told["status"]["stale"] == true {
-            Ok(())
-        } else {
-            Err(Wait::not_yet(told))
-        }
-    })
-    .await
-    .unwrap();
-}
 
 #[tokio::test]
 async fn a_cluster_without_its_agent_keeps_its_targets_and_is_caught_up_in_one_call() {
     if !tests::available() {
         return;
     }
-    let sandbox = Sandbox::with(Progress::silent(), &OPTIONS).await.unwrap();
+    let sandbox = Sandbox::with(Progress::silent(), &SOON_SILENT).await.unwrap();
     let (second, mut agent) = sandbox.second_cluster("second").await.unwrap();
-    bind(&sandbox.plane, &sandbox);
-    bind(&second, &sandbox);
-    scale(&sandbox.plane, 2);
-    scale(&second, 3);
+    let stage = sandbox.stage();
+    bind(&sandbox.plane, &sandbox.binding()).unwrap();
+    bind(&second, &sandbox.binding()).unwrap();
+    scale(&sandbox.plane, 2).unwrap();
+    scale(&second, 3).unwrap();
     sandbox.registered(5).await.unwrap();
 
     agent.kill().await.unwrap();
-    let since = last_call(&sandbox);
-    stale(&sandbox, "second").await;
-    scale(&second, 6);
+    let since = stage.last_call();
+    stale(&sandbox.server, "second", &Progress::silent())
+        .await
+        .unwrap();
+    scale(&second, 6).unwrap();
     // The other cluster's changes go on meanwhile.
-    scale(&sandbox.plane, 1);
+    scale(&sandbox.plane, 1).unwrap();
     sandbox.registered(4).await.unwrap();
-    assert_eq!(writes(&sandbox, "DeregisterTargets", since), [1]);
-    assert_eq!(writes(&sandbox, "RegisterTargets", since), [0_usize; 0]);
+    assert_eq!(stage.writes("DeregisterTargets", since), [1]);
+    assert_eq!(stage.writes("RegisterTargets", since), [0_usize; 0]);
 
-    let since = last_call(&sandbox);
+    let since = stage.last_call();
     agent.restart().await.unwrap();
     sandbox.registered(7).await.unwrap();
-    assert_eq!(writes(&sandbox, "RegisterTargets", since), [3]);
-    assert_eq!(writes(&sandbox, "DeregisterTargets", since), [0_usize; 0]);
+    assert_eq!(stage.writes("RegisterTargets", since), [3]);
+    assert_eq!(stage.writes("DeregisterTargets", since), [0_usize; 0]);
 
     // Its cluster is taken away with its targets, which nobody could delete there any more.
     agent.kill().await.unwrap();
@@ -122,9 +79,9 @@ async fn a_fleet_that_falls_silent_keeps_back_what_nobody_can_prove() {
     if !tests::available() {
         return;
     }
-    let sandbox = Sandbox::with(Progress::silent(), &OPTIONS).await.unwrap();
-    bind(&sandbox.plane, &sandbox);
-    scale(&sandbox.plane, 2);
+    let sandbox = Sandbox::with(Progress::silent(), &SOON_SILENT).await.unwrap();
+    bind(&sandbox.plane, &sandbox.binding()).unwrap();
+    scale(&sandbox.plane, 2).unwrap();
     sandbox.registered(2).await.unwrap();
     for ghost in ["ghost-1", "ghost-2", "ghost-3"] {
         sandbox.server.register_cluster(ghost, "full").await.unwrap();

@@ -5,7 +5,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use awssim::{Drift, Place, SecurityGroupRuleState};
-use sandbox::{Progress, Wait, demo::Sandbox, elbow, fixture, wait_until};
+use sandbox::{Progress, Wait, demo::Sandbox, elbow, fixture, kubernetes::Access, wait_until};
 use serde_json::{Value, json};
 use tests::{condition, get, pod_targets};
 
@@ -135,6 +135,68 @@ async fn a_binding_follows_its_service_and_lets_go_of_everything_when_it_is_dele
         [sandbox.tutorial.load_balancer.as_str()],
         "the ALB is as somebody made it"
     );
+}
+
+#[tokio::test]
+async fn an_instance_binding_follows_the_nodes() {
+    if !tests::available() {
+        return;
+    }
+    let sandbox = Sandbox::start(Progress::silent()).await.unwrap();
+    let aws = tests::elbv2(sandbox.aws_url()).await;
+    let group = &sandbox.tutorial.instance_target_group;
+    let cluster: &Access = sandbox.plane.as_ref();
+    let registered = async |count| {
+        sandbox.stage().registered(group, count).await.unwrap();
+        let health = tests::target_health(&aws, group).await;
+        let registered = health.into_iter().filter(|(_, state)| state != "draining");
+        registered.map(|(key, _)| key).collect::<BTreeSet<_>>()
+    };
+    let nodes: Vec<_> = sandbox::onlooker::instances(cluster)
+        .unwrap()
+        .into_iter()
+        .map(|(instance, node)| (format!("{instance}:30001"), node))
+        .collect();
+    let targets = |indices: &[usize]| indices.iter().map(|index| nodes[*index].0.clone()).collect();
+
+    elbow::apply(cluster, "nginx", include_str!("../seed/nginx.yaml")).unwrap();
+    let service = include_str!("../seed/nginx-instance.yaml");
+    elbow::apply(cluster, "service", service).unwrap();
+    elbow::apply(cluster, "tgb", &sandbox.tutorial.instance_binding()).unwrap();
+    assert_eq!(registered(3).await, targets(&[0, 1, 2]));
+    condition(&sandbox, "my-tgb-alb-instance", "Reconciled").await;
+    let opened: Vec<_> = ingress(&sandbox)
+        .into_iter()
+        .map(|rule| (rule.ports, rule.peer))
+        .collect();
+    let node_port = (Some((30001, 30001)), fixture::ALB_SECURITY_GROUP.to_owned());
+    assert_eq!(opened, [node_port]);
+
+    // Taken out of load balancing by its label, then back.
+    let label = format!(
+        "label node {} node.kubernetes.io/exclude-from-external-load-balancers",
+        nodes[0].1
+    );
+    cluster.run(&format!("{label}=true")).unwrap();
+    assert_eq!(registered(2).await, targets(&[1, 2]));
+    cluster.run(&format!("{label}-")).unwrap();
+    registered(3).await;
+
+    // The autoscaler is about to end it; another is gone.
+    let taint = "ToBeDeletedByClusterAutoscaler=1:NoSchedule";
+    cluster
+        .run(&format!("taint node {} {taint}", nodes[1].1))
+        .unwrap();
+    assert_eq!(registered(2).await, targets(&[0, 2]));
+    cluster
+        .run(&format!("delete node {} --wait=false", nodes[2].1))
+        .unwrap();
+    assert_eq!(registered(1).await, targets(&[0]));
+
+    cluster
+        .run("delete targetgroupbinding my-tgb-alb-instance")
+        .unwrap();
+    registered(0).await;
 }
 
 #[tokio::test]

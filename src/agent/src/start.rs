@@ -26,7 +26,7 @@ use tokio::{
 use crate::{
     Config,
     engine::{self, Channels, Hands},
-    index::{Index, Input},
+    index::{Index, Input, Namespaces},
     kinds::{EndpointSlice, Node, Service, TargetGroupBinding},
     lease::Elector,
     metrics::Metrics,
@@ -73,29 +73,7 @@ pub async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<()> {
     let soft = tasks.soft();
 
     let namespaces = config.namespaces();
-    macro_rules! watch_kind {
-        ($kind:ty, $views:expr, $input:path, $name:literal) => {
-            for view in $views {
-                let watch = watches::run(
-                    Watch::<$kind>::of(client.clone(), view, $input),
-                    inputs.clone(),
-                    metrics.clone(),
-                    soft.clone(),
-                );
-                tasks.spawn(Kind::Critical, $name, watch);
-            }
-        };
-    }
-    let views = || namespaces.views();
-    watch_kind!(
-        TargetGroupBinding,
-        views(),
-        Input::Sources,
-        "watch target group bindings"
-    );
-    watch_kind!(Service, views(), Input::Services, "watch services");
-    watch_kind!(EndpointSlice, views(), Input::Slices, "watch endpoint slices");
-    watch_kind!(Node, [None], Input::Nodes, "watch nodes");
+    watch_all(&client, &namespaces, &inputs, &metrics, tasks);
 
     let lookout = Lookout {
         client: client.clone(),
@@ -160,6 +138,39 @@ pub async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<()> {
         }
     });
     Ok(())
+}
+
+/// Watches every kind wherever it is looked at.
+fn watch_all(
+    client: &Client,
+    namespaces: &Namespaces,
+    inputs: &mpsc::Sender<Input>,
+    metrics: &Metrics,
+    tasks: &Tasks,
+) {
+    macro_rules! watch_kind {
+        ($kind:ty, $views:expr, $input:path, $name:literal) => {
+            for view in $views {
+                let watch = watches::run(
+                    Watch::<$kind>::of(client.clone(), view, $input),
+                    inputs.clone(),
+                    metrics.clone(),
+                    tasks.soft(),
+                );
+                tasks.spawn(Kind::Critical, $name, watch);
+            }
+        };
+    }
+    let views = || namespaces.views();
+    watch_kind!(
+        TargetGroupBinding,
+        views(),
+        Input::Sources,
+        "watch target group bindings"
+    );
+    watch_kind!(Service, views(), Input::Services, "watch services");
+    watch_kind!(EndpointSlice, views(), Input::Slices, "watch endpoint slices");
+    watch_kind!(Node, [None], Input::Nodes, "watch nodes");
 }
 
 async fn client(config: &Config) -> anyhow::Result<Client> {

@@ -3,6 +3,8 @@
 
 use std::{
     fs,
+    io::Write,
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -15,11 +17,12 @@ use crate::{
     Error, Progress, Result, Scratch,
     certificates::Authority,
     free_port, iam,
-    kubernetes::ControlPlane,
+    kubernetes::{Access, ControlPlane, Kubectl},
     process::{Process, Program},
 };
 
 const START: Duration = Duration::from_mins(1);
+const ADMIN_TOKEN: &str = "admin.token";
 
 /// The folder of the built programs: `ELBOW_BIN`, else that of this program.
 pub fn programs() -> Result<PathBuf> {
@@ -66,22 +69,23 @@ pub struct Server {
 }
 
 impl Installation {
-    /// Migrates the database and makes the first token. `aws` is the endpoint of AWS.
+    /// Migrates the database, which must be empty, and makes the first token. `aws` is the endpoint of AWS.
     pub fn new(database: String, aws: String, progress: Progress) -> Result<Self> {
         let folder = Scratch::new("elbow")?;
         let programs = programs()?;
         let authority = Authority::new("sandbox")?;
         let server = programs.join("elbow-server");
         let said = run(Command::new(&server)
-            .arg("migrate")
+            .args(["migrate", "--empty"])
             .env("ELBOW_DATABASE_URL", &database))?;
         drop(said);
         let mut create = Command::new(&server);
         create
             .args(["token", "create", "--role", "admin", "--name", "sandbox"])
             .env("ELBOW_DATABASE_URL", &database);
-        let admin_token = run(&mut create)?.trim().to_owned().into();
+        let admin_token = SecretString::from(run(&mut create)?.trim().to_owned());
         write(&folder.path().join("ca.pem"), authority.pem())?;
+        write(&folder.path().join(ADMIN_TOKEN), admin_token.expose_secret())?;
         Ok(Self {
             folder,
             programs,
@@ -101,6 +105,11 @@ impl Installation {
     /// The administrator's token.
     pub fn admin_token(&self) -> &SecretString {
         &self.admin_token
+    }
+
+    /// The file that it is in.
+    pub fn admin_token_file(&self) -> PathBuf {
+        self.folder.path().join(ADMIN_TOKEN)
     }
 
     /// The certificate that everybody here trusts.
@@ -174,6 +183,20 @@ impl Installation {
         let kubeconfig = plane
             .kubeconfig_for_service_account("elbow-system", "elbow-agent")
             .await?;
+        self.agent_as(cluster, instance, token, &kubeconfig, servers, options)
+            .await
+    }
+
+    /// The same under the rights of a kubeconfig.
+    pub async fn agent_as(
+        &self,
+        cluster: &str,
+        instance: &str,
+        token: &SecretString,
+        kubeconfig: &Path,
+        servers: &[&Server],
+        options: &[(&str, &str)],
+    ) -> Result<Process> {
         let token_file = self.file(&format!("{cluster}.token"));
         write(&token_file, token.expose_secret())?;
         let urls: Vec<_> = servers.iter().map(|server| server.agents.as_str()).collect();
@@ -206,7 +229,7 @@ impl Installation {
             Path::new("--ca-file"),
             &self.authority(),
         ])
-        .arguments([Path::new("--kubeconfig"), &kubeconfig])
+        .arguments([Path::new("--kubeconfig"), kubeconfig])
         .arguments(["--admin-listen", &admin, "--log-format", "text"]);
         let mut process = with_options(program, &further).start()?;
         process
@@ -291,35 +314,29 @@ fn with_options(program: Program, options: &[(&str, &str)]) -> Program {
 }
 
 /// Applies the shipped CRD and the agent's rights.
-pub fn install(plane: &ControlPlane) -> Result<()> {
-    let files = [
-        (
-            "CRD",
-            include_str!("../../../deploy/crds/targetgroupbindings.elbv2.k8s.aws.yaml"),
-        ),
-        ("rights", include_str!("../../../deploy/agent/rbac.yaml")),
-    ];
-    for (name, manifest) in files {
-        apply(plane, name, manifest)?;
-    }
-    let established = [
-        "wait",
-        "--for=condition=Established",
-        "crd/targetgroupbindings.elbv2.k8s.aws",
-        "--timeout=60s",
-    ];
-    done(&plane.kubectl(established)?)
+pub fn install(cluster: &impl AsRef<Access>) -> Result<()> {
+    define(cluster)?;
+    apply(cluster, "rights", include_str!("../../../deploy/agent/rbac.yaml"))
+}
+
+/// Applies the shipped CRD.
+pub(crate) fn define(cluster: &impl AsRef<Access>) -> Result<()> {
+    let definition = include_str!("../../../deploy/crds/targetgroupbindings.elbv2.k8s.aws.yaml");
+    apply(cluster, "CRD", definition)?;
+    let established = "wait --for=condition=Established crd/targetgroupbindings.elbv2.k8s.aws --timeout=60s";
+    cluster.as_ref().run(established).map(drop)
 }
 
 /// `kubectl apply` of a manifest.
-pub fn apply(plane: &ControlPlane, name: &str, manifest: &str) -> Result<()> {
-    let file = plane.folder().join(format!("{name}.yaml"));
+pub fn apply(cluster: &impl AsRef<Access>, name: &str, manifest: &str) -> Result<()> {
+    let cluster = cluster.as_ref();
+    let file = cluster.folder().join(format!("{name}.yaml"));
     write(&file, manifest)?;
-    done(&plane.kubectl(["apply".as_ref(), "-f".as_ref(), file.as_os_str()])?)
+    done(&cluster.kubectl(["apply".as_ref(), "-f".as_ref(), file.as_os_str()])?)
 }
 
 /// Nothing, or what kubectl said went wrong.
-pub fn done(said: &crate::kubernetes::Kubectl) -> Result<()> {
+pub fn done(said: &Kubectl) -> Result<()> {
     if said.status.success() {
         Ok(())
     } else {
@@ -341,6 +358,15 @@ fn run(command: &mut Command) -> Result<String> {
     )))
 }
 
+/// For this user alone: tokens and keys are among what is written.
 fn write(path: &Path, text: &str) -> Result<()> {
-    fs::write(path, text).map_err(Error::file("writing", path))
+    let mut options = fs::File::options();
+    let file = options
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path);
+    file.and_then(|mut file| file.write_all(text.as_bytes()))
+        .map_err(Error::file("writing", path))
 }

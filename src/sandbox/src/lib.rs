@@ -13,6 +13,7 @@ pub mod demo;
 pub mod elbow;
 pub mod fixture;
 pub mod kubernetes;
+pub mod onlooker;
 pub mod postgres;
 pub mod process;
 

@@ -8,8 +8,8 @@ use anyhow::{Context, Result};
 use crate::postgres::Source;
 use crate::{cache, command, control_plane, machine, postgres};
 
-/// The packages whose programs the demo starts.
-const PACKAGES: [&str; 4] = ["server", "agent", "awssim", "sandbox"];
+/// The packages whose programs the demo starts, or hands to its user.
+const PACKAGES: [&str; 5] = ["server", "agent", "ctl", "awssim", "sandbox"];
 
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     machine::check()?;

@@ -86,7 +86,7 @@ impl World {
         let aws = Simulator::builder().start_local().await?;
         let tutorial = fixture::tutorial(aws.handle())?;
         let nodes = Node::spread("alpha", 1, "192.168.0.0/18".parse()?, &fixture::ZONES);
-        fixture::machines(aws.handle(), "alpha", &nodes)?;
+        fixture::machines(aws.handle(), "alpha", fixture::NODE_SECURITY_GROUP, &nodes)?;
         let arn: TargetGroupArn = tutorial.target_group.parse()?;
         let foreign = TargetSpec {
             id: FOREIGN.into(),

@@ -2,7 +2,6 @@
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
@@ -12,7 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::credentials::{Credentials, Proof};
 use super::launch::Launch;
-use super::{Binaries, Node};
+use super::{Access, Binaries, Kubectl, Node};
 use crate::process::Process;
 use crate::{Error, Progress, Result, Scratch, Wait, free_port, wait_until};
 
@@ -62,7 +61,7 @@ impl Options {
 pub struct ControlPlane {
     name: String,
     url: String,
-    admin: PathBuf,
+    admin: Access,
     token: SecretString,
     binaries: Binaries,
     progress: Progress,
@@ -73,17 +72,6 @@ pub struct ControlPlane {
     api_server: Process,
     etcd: Process,
     _folder: Scratch,
-}
-
-/// What `kubectl` said.
-#[derive(Debug, Clone)]
-pub struct Kubectl {
-    /// How it ended.
-    pub status: ExitStatus,
-    /// Its output.
-    pub stdout: String,
-    /// Its complaints.
-    pub stderr: String,
 }
 
 impl ControlPlane {
@@ -122,7 +110,7 @@ impl ControlPlane {
         let mut plane = Self {
             name: name.clone(),
             url,
-            admin,
+            admin: Access::new(binaries.clone(), admin, folder.path()),
             token,
             binaries: binaries.clone(),
             progress,
@@ -153,7 +141,7 @@ impl ControlPlane {
 
     /// The administrator's kubeconfig.
     pub fn kubeconfig(&self) -> &Path {
-        &self.admin
+        self.admin.kubeconfig()
     }
 
     /// The administrator's bearer token.
@@ -168,14 +156,12 @@ impl ControlPlane {
 
     /// The folder of its kubeconfigs, data and logs.
     pub fn folder(&self) -> &Path {
-        self.admin
-            .parent()
-            .expect("the kubeconfig is written into the folder")
+        self.admin.folder()
     }
 
     /// A client with the administrator's rights.
     pub async fn client(&self) -> Result<kube::Client> {
-        self.credentials.client(&self.admin).await
+        self.credentials.client(self.kubeconfig()).await
     }
 
     /// Writes a kubeconfig for a user (by certificate), who has the rights that RBAC gives to it and its groups.
@@ -206,20 +192,7 @@ impl ControlPlane {
 
     /// Runs `kubectl` as the administrator.
     pub fn kubectl<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Result<Kubectl> {
-        let (program, component) = self.binaries.component("kubectl");
-        let output = Command::new(&program)
-            .args(component)
-            .arg("--kubeconfig")
-            .arg(&self.admin)
-            .args(arguments)
-            .env("KUBECACHEDIR", self.folder().join("kubectl-cache"))
-            .output()
-            .map_err(|source| Error::Spawn { program, source })?;
-        Ok(Kubectl {
-            status: output.status,
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        })
+        self.admin.kubectl(arguments)
     }
 
     /// The API server's process, to freeze it for a while or to read its log.
@@ -253,7 +226,7 @@ impl ControlPlane {
     }
 
     async fn wait_api(&mut self) -> Result<()> {
-        let client = self.credentials.client(&self.admin).await?;
+        let client = self.credentials.client(self.kubeconfig()).await?;
         self.api_server
             .wait_ready(START, &self.progress, async || {
                 let request = http::Request::get("/readyz")
@@ -275,7 +248,7 @@ impl ControlPlane {
             credentials: &self.credentials,
         };
         self.controllers = vec![launch.controller_manager()?, launch.scheduler()?];
-        self.kubelets = Some(launch.kubelets(&self.admin)?);
+        self.kubelets = Some(launch.kubelets(self.admin.kubeconfig())?);
         Ok(())
     }
 
@@ -317,6 +290,12 @@ impl ControlPlane {
             action,
             source: Box::new(source),
         }
+    }
+}
+
+impl AsRef<Access> for ControlPlane {
+    fn as_ref(&self) -> &Access {
+        &self.admin
     }
 }
 

@@ -57,15 +57,18 @@ impl Postgres {
     /// Uses the given server if there is one, else starts one of our own.
     pub async fn start(options: Options) -> Result<Self> {
         match std::env::var(GIVEN_URL) {
-            Ok(url) => {
-                let url = url.parse().map_err(|_| Error::Missing {
-                    tool: "A Postgres",
-                    remedy: format!("{GIVEN_URL} must be a URL like postgres://user@host:5432/database"),
-                })?;
-                Ok(Self { url, server: None })
-            }
+            Ok(url) => Self::given(&url),
             Err(_) => Self::start_own(options).await,
         }
+    }
+
+    /// The server that this URL names, which somebody else runs.
+    pub fn given(url: &str) -> Result<Self> {
+        let url = url.parse().map_err(|_| Error::Missing {
+            tool: "A Postgres",
+            remedy: "give a URL like postgres://user@host:5432/database".to_owned(),
+        })?;
+        Ok(Self { url, server: None })
     }
 
     /// Starts one of our own, for tests that kill it or set it back.
