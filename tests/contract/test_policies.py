@@ -68,6 +68,7 @@ class Elbow:
         self.elb.describe_target_groups(TargetGroupArns=[self.group])
         self.elb.register_targets(TargetGroupArn=self.group, Targets=[target])
         self.elb.describe_target_health(TargetGroupArn=self.group)
+        self.elb.describe_target_group_attributes(TargetGroupArn=self.group)
         self.elb.deregister_targets(TargetGroupArn=self.group, Targets=[target])
         self.ec2.describe_vpcs()
         self.ec2.describe_instances()

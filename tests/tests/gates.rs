@@ -7,7 +7,7 @@ use std::time::Duration;
 use awssim::{Drift, HealthState, ScriptedHealth, TargetSpec};
 use sandbox::{Progress, Wait, demo::Sandbox, elbow, wait_until};
 use serde_json::Value;
-use tests::get;
+use tests::{condition, get};
 
 const LIMIT: Duration = Duration::from_mins(1);
 const NAME: &str = "my-tgb-alb-ip";
@@ -96,6 +96,10 @@ async fn a_pod_is_ready_while_aws_says_so_and_waits_for_no_binding_that_is_gone(
     );
     set_health(&sandbox, target, None);
     gate(&sandbox, "True", "Healthy").await;
+
+    let told = condition(&sandbox, NAME, "Reconciled").await;
+    let words = "AWS lets requests go on for 300 s after a target is deregistered, and a pod of the Service ends after 30 s";
+    assert!(told["message"].as_str().unwrap().contains(words), "{told}");
 
     // What AWS said last would keep the pod waiting for ever.
     set_health(&sandbox, target, Some(unhealthy));

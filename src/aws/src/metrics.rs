@@ -25,6 +25,8 @@ pub enum Action {
     RegisterTargets,
     /// ELBv2.
     DeregisterTargets,
+    /// ELBv2.
+    DescribeTargetGroupAttributes,
     /// EC2.
     DescribeVpcs,
     /// EC2.
@@ -46,7 +48,8 @@ impl Action {
             Self::DescribeTargetGroups
             | Self::DescribeTargetHealth
             | Self::RegisterTargets
-            | Self::DeregisterTargets => "elasticloadbalancing",
+            | Self::DeregisterTargets
+            | Self::DescribeTargetGroupAttributes => "elasticloadbalancing",
             Self::DescribeVpcs
             | Self::DescribeNetworkInterfaces
             | Self::DescribeSecurityGroups

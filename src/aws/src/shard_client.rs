@@ -102,6 +102,11 @@ impl ShardClient {
         elbv2::health::describe(&self.inner.caller, &self.inner.elbv2, arn).await
     }
 
+    /// How long AWS lets a deregistered target of the group finish what it serves. `None`: it does not say.
+    pub async fn deregistration_delay(&self, arn: &TargetGroupArn) -> Result<Option<Duration>, Error> {
+        elbv2::attributes::deregistration_delay(&self.inner.caller, &self.inner.elbv2, arn).await
+    }
+
     /// How much longer this batch of the group, which is `targets` by now, should gather before it is planned for the
     /// last time and written. Zero lets it go.
     pub fn gather(&self, tenant: &str, arn: &TargetGroupArn, batch: Batch, targets: usize) -> Duration {

@@ -9,6 +9,7 @@ use crate::{
     binding::Binding,
     cluster::Cluster,
     condition::Problem,
+    drain::Drain,
     fact::{ObjectName, ServiceFacts},
     guard::Guards,
     ledger::{LedgerTarget, Removal},
@@ -35,6 +36,8 @@ pub struct GroupSnapshot {
     pub released: BTreeMap<TargetKey, Timestamp>,
     /// When targets of ours that had vanished were registered again, once per plan; none from before the last adoption.
     pub drifts: Vec<Timestamp>,
+    /// Targets of pods that ended, which AWS may still let finish what they serve.
+    pub drains: Vec<Drain>,
 }
 
 /// A binding, its cluster, and what the cluster stated about its service.

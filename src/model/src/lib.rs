@@ -11,6 +11,7 @@ pub mod arn;
 pub mod binding;
 pub mod cluster;
 pub mod condition;
+pub mod drain;
 pub mod fact;
 pub mod fleet;
 pub mod group;

@@ -1,11 +1,12 @@
 //! What a plan is made from. Everything that a plan depends on stands here; there is no other way in.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
 use model::{
     Observed, TargetGroupArn, TargetKey,
     condition::Problem,
+    drain::Drain,
     group::{BoundService, GroupSnapshot},
     guard::Guards,
     ledger::{LedgerTarget, Removal},
@@ -38,6 +39,10 @@ pub struct Input {
     pub released: BTreeMap<TargetKey, Timestamp>,
     /// When targets of ours that had vanished were registered again, once per plan.
     pub drifts: Vec<Timestamp>,
+    /// Targets of pods that ended, which AWS may still let finish what they serve.
+    pub drains: Vec<Drain>,
+    /// How long it lets them. `None`: nobody knows.
+    pub deregistration_delay: Option<Duration>,
     /// What AWS last refused about this group, if it was the last thing it said.
     pub failure: Option<Problem>,
     /// Many clusters fell silent at once: nothing goes without proof ([`crate::is_frozen`]).
@@ -60,6 +65,8 @@ pub struct Seen {
     pub targets: Observed<Vec<ObservedTarget>>,
     /// What it last refused, if that was the last thing it said.
     pub failure: Option<Problem>,
+    /// How long AWS lets a deregistered target finish what it serves. `None`: nobody knows.
+    pub deregistration_delay: Option<Duration>,
 }
 
 impl Input {
@@ -75,11 +82,13 @@ impl Input {
             removals,
             released,
             drifts,
+            drains,
         } = stored;
         let Seen {
             facts,
             targets,
             failure,
+            deregistration_delay,
         } = seen;
         let Circumstances { fenced_until, frozen } = circumstances;
         Self {
@@ -96,6 +105,8 @@ impl Input {
             removals,
             released,
             drifts,
+            drains,
+            deregistration_delay,
             failure,
             frozen,
         }
@@ -104,6 +115,7 @@ impl Input {
     /// Whether anything of ours is or may come to be in the group. AWS is not asked about a group that nobody may use.
     pub fn is_of_interest(&self) -> bool {
         !self.ledger.is_empty()
+            || !self.drains.is_empty()
             || self
                 .bindings
                 .iter()

@@ -12,6 +12,7 @@ mod addition;
 mod admission;
 mod budget;
 mod contest;
+mod drain;
 mod fleet;
 mod gate;
 mod guard;
@@ -26,6 +27,7 @@ mod wanted;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use drain::drained;
 pub use fleet::is_frozen;
 pub use gate::{Gates, gates};
 pub use input::{Circumstances, Input, Seen};

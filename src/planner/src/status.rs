@@ -160,12 +160,25 @@ impl<'a> Account<'a> {
 
     /// What a user should know although the binding works.
     fn warnings(&self, input: &Input) -> Vec<String> {
-        let _ = input;
         let bound = self.holder.input;
         let mut warnings = Vec::new();
         if bound.binding.object.name.len() > GATE_NAME_BYTES {
             warnings.push(format!(
                 "the name has more than {GATE_NAME_BYTES} characters, so that Kubernetes lets no pod have a readiness gate of it"
+            ));
+        }
+        let ip = input
+            .facts
+            .present()
+            .is_some_and(|facts| facts.target_type == TargetType::Ip);
+        let (delay, grace) = (input.deregistration_delay, bound.facts.pods.shortest_grace);
+        if let (Some(delay), Some(grace), true) = (delay, grace, ip)
+            && delay.as_secs() > u64::from(grace)
+        {
+            warnings.push(format!(
+                "AWS lets requests go on for {} s after a target is deregistered, and a pod of the Service ends after {grace} s: \
+                 raise the pods' terminationGracePeriodSeconds, or lower the target group's deregistration delay",
+                delay.as_secs()
             ));
         }
         warnings

@@ -23,6 +23,8 @@ pub(crate) struct Memory {
     pub(crate) gates: Option<bool>,
     /// Events that no call has followed yet.
     pub(crate) heard: Heard,
+    /// When AWS was last asked how long deregistered targets may go on.
+    pub(crate) delay_asked: Option<Timestamp>,
 }
 
 impl Default for Memory {
@@ -35,6 +37,7 @@ impl Default for Memory {
             holds: None,
             gates: None,
             heard: Heard::default(),
+            delay_asked: None,
         }
     }
 }

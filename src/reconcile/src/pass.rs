@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use model::{
     Observed, PlanId, TargetGroupArn,
     binding::Lifecycle,
+    group::BoundService,
     plan::{Observe, Plan, Step},
     pod::Gate,
     target::ObservedTarget,
@@ -64,6 +65,9 @@ enum Look {
 /// How full the bucket of reads must be for those that only pods wait for.
 const WAITING_LEVEL: f64 = 0.5;
 
+/// How long a target group's deregistration delay is believed.
+const DELAY_BELIEVED: SignedDuration = SignedDuration::from_hours(1);
+
 /// More rounds than any sequence of steps needs; what is left then is work for the next pass.
 pub(crate) const ROUNDS: usize = 6;
 
@@ -92,6 +96,7 @@ impl Context {
             if !observed && let Some(look) = self.should_observe(&input, &plan, &gates, memory) {
                 observed = true;
                 self.observe(arn, memory, look).await?;
+                self.ask_delay(&input, memory).await;
                 continue;
             }
             memory.heard.follow(&plan);
@@ -168,8 +173,30 @@ impl Context {
         }
         // Pods that wait have a half of the reads: the other is for who changes something.
         let due = memory.is_health_older_than(before(self.settings.observe_waiting_every));
-        let is_affordable = || self.client.level(Category::Describe) > WAITING_LEVEL;
-        (gates.waiting && due && is_affordable()).then_some(Look::Health)
+        (gates.waiting && due && self.is_idle()).then_some(Look::Health)
+    }
+
+    /// Whether reads are left for what nobody's change waits for.
+    fn is_idle(&self) -> bool {
+        self.client.level(Category::Describe) > WAITING_LEVEL
+    }
+
+    /// Asks now and then how long deregistered targets may go on, where somebody's pods may end earlier. Without an answer
+    /// only a warning is missing.
+    async fn ask_delay(&self, input: &Input, memory: &mut Memory) {
+        let graceful = |bound: &BoundService| bound.facts.pods.shortest_grace.is_some();
+        let recent = |at: Timestamp| input.now.duration_since(at) < DELAY_BELIEVED;
+        if memory.delay_asked.is_some_and(recent) || !input.bindings.iter().any(graceful) || !self.is_idle() {
+            return;
+        }
+        memory.delay_asked = Some(input.now);
+        match self.client.deregistration_delay(&input.arn).await {
+            Ok(delay) => memory.seen.deregistration_delay = delay,
+            Err(error) => tracing::info!(
+                target_group = %input.arn, %error,
+                "whether pods end before AWS lets go of them is not known"
+            ),
+        }
     }
 
     async fn observe(&self, arn: &TargetGroupArn, memory: &mut Memory, look: Look) -> Result<(), Error> {
@@ -241,6 +268,8 @@ impl Context {
         let arn = &input.arn;
         let Gates { to_write, .. } = planner::gates(input);
         self.write_gates(arn, &to_write, memory).await?;
+        let drained = planner::drained(input);
+        self.store.finish_drains(&self.fence, arn, &drained).await?;
         if !plan.marks.is_empty() {
             self.store.apply_marks(&self.fence, arn, &plan.marks).await?;
         }

@@ -9,6 +9,7 @@ use model::{
     ClusterId, SecurityGroupId, Shard, TargetGroupArn, TargetId, TargetKey,
     cluster::Cluster,
     condition::Problem,
+    drain::Drain,
     fact::{Departure, EndpointSlice, PodRef, Service, ServiceFacts, Stated},
     group::{BoundService, GroupSnapshot},
     ledger::Removal,
@@ -147,7 +148,9 @@ impl Store {
                     where target_group_arn = $1 and released_at > now() - make_interval(secs => $4)) as releases,
                 (select json_agg(at order by at) from ledger_drifts
                     where target_group_arn = $1
-                        and at > coalesce((select max(adopted_at) from bound), '-infinity')) as drifts
+                        and at > coalesce((select max(adopted_at) from bound), '-infinity')) as drifts,
+                (select json_agg(to_jsonb(d) order by target_id, port) from drains d
+                    where target_group_arn = $1) as drains
             "#,
             arn.to_string(),
             arn.shard().to_string(),
@@ -213,6 +216,8 @@ impl Store {
                 select target_group_arn from ledger_targets where shard = $1
                 union
                 select target_group_arn from bindings where shard = $1
+                union
+                select target_group_arn from drains where shard = $1
             ) known
             order by arn
             "#,
@@ -236,6 +241,7 @@ struct GroupRow {
     removals: Option<Value>,
     releases: Option<Value>,
     drifts: Option<Value>,
+    drains: Option<Value>,
 }
 
 impl GroupRow {
@@ -262,6 +268,7 @@ impl GroupRow {
             }
         }
         let ledger: Vec<TargetRow> = aggregate("ledger_targets", arn, self.ledger)?;
+        let drains: Vec<DrainRow> = aggregate("drains", arn, self.drains)?;
         let removals: Vec<RemovalRow> = aggregate("ledger_removals", arn, self.removals)?;
         Ok(GroupSnapshot {
             now: Row::new("now", arn).json("now", self.now)?,
@@ -280,6 +287,7 @@ impl GroupRow {
             removals: removals.into_iter().map(RemovalRow::read).collect(),
             released,
             drifts: aggregate("ledger_drifts", arn, self.drifts)?,
+            drains: drains.into_iter().map(DrainRow::read).collect(),
         })
     }
 }
@@ -495,6 +503,30 @@ impl RemovalRow {
             at,
             ground,
             live_before,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct DrainRow {
+    target_id: TargetId,
+    port: u16,
+    pod: PodRef,
+    since: Timestamp,
+}
+
+impl DrainRow {
+    fn read(self) -> Drain {
+        let Self {
+            target_id: id,
+            port,
+            pod,
+            since,
+        } = self;
+        Drain {
+            key: TargetKey { id, port },
+            pod,
+            since,
         }
     }
 }

@@ -22,6 +22,7 @@ mod cluster;
 mod counts;
 mod database;
 mod declared;
+mod drain;
 mod error;
 mod event;
 mod explain;

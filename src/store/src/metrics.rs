@@ -55,6 +55,7 @@ pub enum Op {
     ReportOpenings,
     SyncHolds,
     SyncGates,
+    FinishDrains,
     Release,
     Adopt,
     Pause,

@@ -231,3 +231,29 @@ async fn a_denied_read_names_the_permission_and_is_not_repeated() {
     );
     assert_eq!(endpoint.requests().len(), 1);
 }
+
+#[tokio::test]
+async fn the_deregistration_delay_is_known_or_nobody_says() {
+    let attribute = |key: &str| {
+        let member = format!("<member><Key>{key}</Key><Value>120</Value></member>");
+        Answer::result(
+            "DescribeTargetGroupAttributes",
+            &format!("<Attributes>{member}</Attributes>"),
+        )
+    };
+    for (answer, expected) in [
+        (
+            attribute("deregistration_delay.timeout_seconds"),
+            Some(std::time::Duration::from_mins(2)),
+        ),
+        (attribute("stickiness.enabled"), None),
+        (Answer::error(400, "TargetGroupNotFound", "no"), None),
+    ] {
+        let endpoint = Endpoint::start(move |_| answer.clone()).await;
+        let delay = client(settings(&endpoint.url))
+            .await
+            .deregistration_delay(&arn())
+            .await;
+        assert_eq!(delay.expect("an answer"), expected);
+    }
+}

@@ -8,6 +8,7 @@ use model::{
     binding::Lifecycle,
     cluster::Mode,
     condition::Truth,
+    drain::{Drain, Drained},
     fact::{Evidence, ObjectName, ObjectVersion, Stated},
     ownership::Standing,
     plan::Step,
@@ -364,4 +365,64 @@ fn a_name_that_no_gate_can_have_is_told() {
         let message = &world.plan().statuses[&id].ready.message;
         assert_eq!(message.contains("more than 63 characters"), told, "{message}");
     }
+}
+
+#[test]
+fn pods_that_may_end_before_aws_lets_go_of_them_are_warned_of() {
+    let seconds = std::time::Duration::from_secs;
+    for (delay, grace, told) in [
+        (Some(300), Some(30), true),
+        (Some(30), Some(30), false),
+        (None, Some(30), false),
+        (Some(300), None, false),
+    ] {
+        let mut story = Story::registered();
+        story.world.deregistration_delay = delay.map(seconds);
+        story.world.binding(story.binding).facts.pods.shortest_grace = grace;
+        let message = &story.world.plan().statuses[&story.binding].ready.message;
+        assert_eq!(
+            message.contains("terminationGracePeriodSeconds"),
+            told,
+            "{delay:?} {grace:?}: {message}"
+        );
+    }
+}
+
+#[test]
+fn a_drain_is_over_when_aws_was_asked_since_and_shows_no_draining_target() {
+    let mut story = Story::registered();
+    let since = story.world.now;
+    story.world.ledger.clear();
+    story.world.drains = vec![Drain {
+        key: key(1),
+        pod: story.pod.pod_ref(),
+        since,
+    }];
+    let drained = |story: &Story| planner::drained(&story.world.input());
+    story.aws_says(HealthState::Draining, None);
+    story.pass();
+    assert_eq!(drained(&story), [], "nobody asked since");
+    story.aws_says(HealthState::Draining, None);
+    assert_eq!(drained(&story), [], "it drains");
+    story.pass();
+    let empty = |story: &mut Story| {
+        story.world.targets = Observed::Present {
+            at: story.world.now,
+            value: Vec::new(),
+        };
+    };
+    empty(&mut story);
+    let at = Some(story.world.now);
+    assert_eq!(drained(&story), [Drained { key: key(1), at }]);
+    // The address is another's by now: there is nothing to tell.
+    story.aws_says(HealthState::Healthy, None);
+    assert_eq!(
+        drained(&story),
+        [Drained {
+            key: key(1),
+            at: None
+        }]
+    );
+    story.world.targets = Observed::Unknown;
+    assert_eq!(drained(&story), [], "a read that failed");
 }

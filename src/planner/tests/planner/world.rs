@@ -12,6 +12,7 @@ use model::{
     binding::{Binding, BindingSpec, Lifecycle, Origin},
     cluster::{Cluster, ClusterSpec, Mode},
     condition::Problem,
+    drain::Drain,
     fact::{
         AddressFamily, Departure, Endpoint, EndpointSlice, Evidence, ObjectName, ObjectVersion, PodRef,
         Protocol, Service, ServiceFacts, ServicePort, SlicePort, Stated,
@@ -147,6 +148,8 @@ pub(crate) struct World {
     pub removals: Vec<Removal>,
     pub released: BTreeMap<TargetKey, Timestamp>,
     pub drifts: Vec<Timestamp>,
+    pub drains: Vec<Drain>,
+    pub deregistration_delay: Option<std::time::Duration>,
     pub failure: Option<Problem>,
     pub frozen: bool,
     /// What AWS has: registered, or draining.
@@ -201,6 +204,8 @@ impl World {
             removals: Vec::new(),
             released: BTreeMap::new(),
             drifts: Vec::new(),
+            drains: Vec::new(),
+            deregistration_delay: None,
             failure: None,
             frozen: false,
             aws: BTreeMap::new(),
@@ -421,6 +426,8 @@ impl World {
             removals: self.removals.clone(),
             released: self.released.clone(),
             drifts: self.drifts.clone(),
+            drains: self.drains.clone(),
+            deregistration_delay: self.deregistration_delay,
             failure: self.failure.clone(),
             frozen: self.frozen,
         }

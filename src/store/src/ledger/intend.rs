@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use model::{
     PlanId, TargetGroupArn, TargetKey,
+    fact::Evidence,
+    ledger::Ground,
     plan::{Addition, MarkKey, Plan, Step, Subtraction},
 };
 use serde_json::{Value, json};
@@ -256,18 +258,39 @@ impl Group<'_> {
             .iter()
             .map(|key| json!({ "target_id": key.id, "port": key.port }))
             .collect();
-        let written = sqlx::query!(
+        let written = sqlx::query_scalar!(
             r#"
-            delete from ledger_targets l
-            using jsonb_to_recordset($2) as old (target_id text, port integer)
-            where l.target_group_arn = $1 and l.target_id = old.target_id and l.port = old.port
+            with gone as (
+                delete from ledger_targets l
+                using jsonb_to_recordset($2) as old (target_id text, port integer)
+                where l.target_group_arn = $1 and l.target_id = old.target_id and l.port = old.port
+                returning l.*
+            ), ended as (
+                -- The pod was still there to serve what AWS lets it.
+                insert into drains (target_group_arn, target_id, port, shard, object, pod, since)
+                select distinct on (g.target_id, g.port) $1, g.target_id, g.port, g.shard,
+                    c.name || '/' || b.namespace || '/' || b.name, g.pod, g.changed_at
+                from gone g
+                join bindings b on b.id = any(g.bindings)
+                join clusters c on c.id = b.cluster_id
+                where g.state = 'deregistered' and g.pod is not null and (
+                    select r.ground from ledger_removals r
+                    where r.target_group_arn = $1 and r.target_id = g.target_id and r.port = g.port
+                    order by r.at desc limit 1
+                ) = $3
+                order by g.target_id, g.port, b.id
+                on conflict (target_group_arn, target_id, port) do update
+                set object = excluded.object, pod = excluded.pod, since = excluded.since
+            )
+            select count(*) as "count!" from gone
             "#,
             self.arn,
             Value::from(rows),
+            to_json(&Ground::Proven(Evidence::Terminating)),
         )
-        .execute(connection)
+        .fetch_one(connection)
         .await?;
-        Ok(written.rows_affected())
+        Ok(written.unsigned_abs())
     }
 
     async fn unbind(&self, connection: &mut PgConnection, targets: &[Addition]) -> Result<u64> {

@@ -2,13 +2,16 @@ use anyhow::Result;
 use jiff::Timestamp;
 use model::{
     BindingId, PlanId,
+    drain::Drained,
     fact::Evidence,
     ledger::{Ground, LedgerState, LedgerTarget},
     plan::{MarkKey, Step},
 };
 use store::{Call, Error, Fence, Outcome};
 
-use crate::support::{Fixture, addition, arn, key, plan, plan_id, rows, source, subtraction};
+use crate::support::{
+    Fixture, addition, arn, eventually, key, plan, plan_id, pod, rows, source, subtraction,
+};
 
 const ADDRESS: &str = "10.0.0.1";
 const PROVEN: Ground = Ground::Proven(Evidence::PodGone);
@@ -63,9 +66,13 @@ impl Writer {
     }
 
     async fn deregister(&self, outcome: Outcome) -> Result<()> {
+        self.deregister_for(PROVEN, outcome).await
+    }
+
+    async fn deregister_for(&self, ground: Ground, outcome: Outcome) -> Result<()> {
         let id = self
             .intend(Step::Deregister {
-                targets: vec![subtraction(ADDRESS, PROVEN)],
+                targets: vec![subtraction(ADDRESS, ground)],
             })
             .await?;
         Ok(self.settle(id, outcome).await?)
@@ -329,5 +336,52 @@ async fn the_journal_keeps_the_last_plans_with_what_became_of_them() -> Result<(
     assert_eq!(kept, ids[..50]);
     let outcome = writer.fixture.store.plan(ids[0]).await?.unwrap().outcome.unwrap();
     assert_eq!(outcome[0]["acknowledged"][0]["port"], 8080);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_target_of_a_pod_that_ends_is_followed_until_it_has_drained() -> Result<()> {
+    let writer = Writer::new().await?;
+    let store = &writer.fixture.store;
+    let drains = async || anyhow::Ok(writer.fixture.snapshot(&arn("web")).await?.drains);
+    let forget = async || {
+        let targets = vec![key(ADDRESS)];
+        writer.intend(Step::Forget { targets }).await
+    };
+    // A pod that is gone has nothing to finish.
+    writer.register(Outcome::Acknowledged).await?;
+    writer.deregister(Outcome::Acknowledged).await?;
+    forget().await?;
+    assert_eq!(drains().await?, []);
+
+    writer.register(Outcome::Acknowledged).await?;
+    let ends = Ground::Proven(Evidence::Terminating);
+    writer.deregister_for(ends, Outcome::Acknowledged).await?;
+    forget().await?;
+    let [drain] = &drains().await?[..] else {
+        panic!("it drains")
+    };
+    assert_eq!((&drain.key, &drain.pod), (&key(ADDRESS), &pod(ADDRESS)));
+    assert_eq!(store.groups(arn("web").shard()).await?, [arn("web")]);
+
+    let before = store.latest_event().await?;
+    let drained = Drained {
+        key: key(ADDRESS),
+        at: Some("2030-01-01T00:00:00Z".parse()?),
+    };
+    store
+        .finish_drains(&writer.fence, &arn("web"), std::slice::from_ref(&drained))
+        .await?;
+    assert_eq!(drains().await?, []);
+    // It is told when every transaction from before it has ended, those of other tests as well.
+    let event = eventually(async || {
+        let mut told = store.events(before, 100).await?.into_iter();
+        Ok(told.find(|event| event.change == "target.drained"))
+    })
+    .await?;
+    assert_eq!(
+        (event.object.as_str(), &event.body["pod"]),
+        ("alpha/shop/web", &serde_json::json!("shop/pod-10.0.0.1"))
+    );
     Ok(())
 }
