@@ -71,7 +71,6 @@ class Elbow:
         self.elb.describe_target_group_attributes(TargetGroupArn=self.group)
         self.elb.deregister_targets(TargetGroupArn=self.group, Targets=[target])
         self.ec2.describe_vpcs()
-        self.ec2.describe_instances()
         self.ec2.describe_network_interfaces()
         self.ec2.describe_security_groups()
         self.ec2.describe_security_group_rules()
