@@ -40,6 +40,24 @@ impl Aws {
         })
     }
 
+    /// Starts moto, an AWS that others made, by a Python that has it.
+    pub async fn moto(python: &Path, progress: &Progress) -> Result<Self> {
+        let folder = Scratch::new("moto")?;
+        let port = free_port();
+        let mut process = Program::new("moto", python, folder.path().join("moto.log"))
+            .arguments(["-m", "moto.server", "-H", "127.0.0.1", "-p", &port.to_string()])
+            .start()?;
+        let url = format!("http://127.0.0.1:{port}");
+        process
+            .wait_http(&format!("{url}/moto-api/data.json"), START, progress)
+            .await?;
+        Ok(Self {
+            url,
+            process,
+            _folder: folder,
+        })
+    }
+
     /// Its endpoint URL, for SDKs, and for its admin API below `/_awssim`.
     pub fn url(&self) -> &str {
         &self.url

@@ -51,6 +51,8 @@ pub struct Installation {
     aws: String,
     authority: Authority,
     admin_token: SecretString,
+    /// Whether the AWS is told the shipped IAM policies, to hold Elbow to them.
+    policies: bool,
     progress: Progress,
 }
 
@@ -93,8 +95,16 @@ impl Installation {
             aws,
             authority,
             admin_token,
+            policies: true,
             progress,
         })
+    }
+
+    /// The same on an AWS that knows no policies.
+    #[must_use]
+    pub fn without_policies(mut self) -> Self {
+        self.policies = false;
+        self
     }
 
     /// The URL of the database that all replicas share.
@@ -124,7 +134,9 @@ impl Installation {
 
     /// Starts a replica, under the shipped IAM policies, and waits until it takes work.
     pub async fn server(&self, replica: &str, options: &[(&str, &str)]) -> Result<Server> {
-        iam::enforce(&self.aws).await?;
+        if self.policies {
+            iam::enforce(&self.aws).await?;
+        }
         let certificate = self.authority.server(&["elbow"])?;
         let (cert, key) = (
             self.file(&format!("{replica}.pem")),
@@ -276,12 +288,17 @@ impl Server {
         Ok((status, serde_json::from_str(&text).unwrap_or(Value::String(text))))
     }
 
-    /// Registers a cluster and answers its agent's token.
+    /// Registers a cluster in the tutorial's VPC and answers its agent's token.
     pub async fn register_cluster(&self, name: &str, mode: &str) -> Result<SecretString> {
+        self.register_cluster_in(crate::fixture::VPC, name, mode).await
+    }
+
+    /// Registers a cluster and answers its agent's token.
+    pub async fn register_cluster_in(&self, vpc: &str, name: &str, mode: &str) -> Result<SecretString> {
         let spec = json!({"spec": {
             "account": crate::fixture::ACCOUNT,
             "region": crate::fixture::REGION,
-            "vpcId": crate::fixture::VPC,
+            "vpcId": vpc,
             "mode": mode,
             "serve": "all",
             "bindUndeclared": true,

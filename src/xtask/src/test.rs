@@ -70,6 +70,10 @@ impl Test {
         if let Source::Folder(folder) = postgres::provide()? {
             environment.push(("ELBOW_POSTGRES_BIN", folder));
         }
+        match python::requirements(&suite().join("requirements.txt")) {
+            Ok(python) => environment.push(("ELBOW_MOTO_PYTHON", python)),
+            Err(missing) => report.part("moto", Outcome::Skipped(format!("{missing:#}"))),
+        }
         match helm::provide() {
             Ok(helm) => environment.push(("ELBOW_HELM", helm)),
             Err(missing) => report.part("charts", Outcome::Skipped(format!("{missing:#}"))),
@@ -103,8 +107,13 @@ fn clippy() -> Outcome {
     }
 }
 
+/// The contract suite. Its Python has moto, too.
+fn suite() -> std::path::PathBuf {
+    cache::checkout().join("tests/contract")
+}
+
 fn contract() -> Outcome {
-    let suite = cache::checkout().join("tests/contract");
+    let suite = suite();
     let python = match python::requirements(&suite.join("requirements.txt")) {
         Ok(python) => python,
         Err(missing) => return Outcome::Skipped(format!("{missing:#}")),
