@@ -111,6 +111,21 @@ pub const ALL: &[UseCase] = &[
         "get plan 00000000-0000-0000-0000-000000000007",
     ),
     read("previewPlan", "InsightService/PreviewPlan", "plan web"),
+    read(
+        "listSecurityGroups",
+        "InsightService/ListSecurityGroups",
+        "get security-groups",
+    ),
+    read(
+        "getSecurityGroup",
+        "InsightService/GetSecurityGroup",
+        "plan sg-0123456789abcdef0",
+    ),
+    read(
+        "listRulePlans",
+        "InsightService/ListRulePlans",
+        "get plans --security-group sg-0123456789abcdef0",
+    ),
     read("listHolds", "OperationService/ListHolds", "get holds --ended"),
     read(
         "getHold",

@@ -27,6 +27,7 @@ mod list;
 pub mod pauses;
 mod plans;
 mod principal;
+mod security_groups;
 pub mod session;
 mod settings;
 mod shards;
@@ -44,7 +45,9 @@ pub use list::{Expected, Listing, Page, Write, Written};
 pub use principal::{Principal, Role};
 pub use settings::Settings;
 pub use store::coming_from;
-pub use store::{AuditEntry, Event, Retention, StoredPause, StoredToken};
+pub use store::{
+    AskedOpening, AuditEntry, Event, JournaledPlan, Retention, SecurityGroupState, StoredPause, StoredToken,
+};
 pub use token::{Token, TokenHash};
 
 use std::sync::Arc;

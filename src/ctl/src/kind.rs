@@ -35,6 +35,9 @@ pub(crate) enum Kind {
     Holds,
     #[value(aliases = ["plan", "pl"])]
     Plans,
+    /// Where bindings need ports open, and which rules are Elbow's.
+    #[value(name = "security-groups", aliases = ["security-group", "securitygroups", "securitygroup", "sg"])]
+    SecurityGroups,
     /// AWS accounts and regions.
     #[value(aliases = ["shard", "sh"])]
     Shards,
@@ -63,6 +66,9 @@ pub(crate) struct Filter {
     /// Only of this target group (plans).
     #[arg(long, short = 'g')]
     pub(crate) target_group: Option<String>,
+    /// The plans of this security group's rules instead (plans).
+    #[arg(long, conflicts_with = "target_group")]
+    pub(crate) security_group: Option<String>,
     /// Only of this Service (endpoints).
     #[arg(long)]
     pub(crate) service: Option<String>,
@@ -83,6 +89,7 @@ impl Kind {
             Self::Fleet => "fleet",
             Self::Holds => "hold",
             Self::Plans => "plan",
+            Self::SecurityGroups => "security-group",
             Self::Shards => "shard",
             Self::Pauses => "pause",
             Self::Audit => "audit",
@@ -98,6 +105,7 @@ impl Kind {
             Self::Fleet => Ok(vec![client.get(&["fleet"], Vec::new()).await?]),
             Self::Clusters => client.list(&["clusters"], Vec::new()).await,
             Self::TargetGroups => client.list(&["target-groups"], Vec::new()).await,
+            Self::SecurityGroups => client.list(&["security-groups"], Vec::new()).await,
             Self::Shards => client.list(&["shards"], Vec::new()).await,
             Self::Pauses => client.list_all(&["pauses"]).await,
             Self::Audit => client.list(&["audit"], Vec::new()).await,
@@ -162,8 +170,13 @@ impl Kind {
         Ok(found)
     }
 
-    /// Of one target group, or of each.
+    /// Of one target group or security group, or of each target group.
     async fn plans(client: &Client, filter: &Filter) -> Result<Vec<Value>, Error> {
+        if let Some(group) = &filter.security_group {
+            return client
+                .list(&["security-groups", group, "plans"], Vec::new())
+                .await;
+        }
         let mut found = Vec::new();
         let groups = Self::TargetGroups
             .names_or(client, filter.target_group.as_deref())
@@ -189,6 +202,7 @@ impl Kind {
             Self::Accounts => client.get(&["accounts", name], Vec::new()).await,
             Self::Clusters => client.get(&["clusters", name], Vec::new()).await,
             Self::TargetGroups => client.get(&["target-groups", name], Vec::new()).await,
+            Self::SecurityGroups => client.get(&["security-groups", name], Vec::new()).await,
             Self::Holds => client.get(&["holds", name], Vec::new()).await,
             Self::Plans => client.get(&["plans", name], Vec::new()).await,
             Self::Bindings => {
@@ -220,7 +234,9 @@ impl Kind {
         let parts: &[&str] = match self {
             Self::Fleet => return "fleet".to_owned(),
             Self::Accounts | Self::Clusters | Self::TargetGroups | Self::Shards => &["/name"],
-            Self::Holds | Self::Plans | Self::Audit | Self::Events | Self::Tokens => &["/id"],
+            Self::SecurityGroups | Self::Holds | Self::Plans | Self::Audit | Self::Events | Self::Tokens => {
+                &["/id"]
+            }
             Self::Pauses => &["/subject"],
             Self::Bindings => &["/cluster", "/namespace", "/name"],
             Self::Endpoints => &["/cluster", "/namespace", "/service"],
@@ -315,10 +331,28 @@ impl Kind {
             Self::Plans => vec![
                 Column::new("ID", |it, _| text(it, "/id")),
                 Column::new("AGE", |it, now| age(it, "/at", now)),
-                Column::new("TARGET GROUP", |it, _| arn_name(it, "/plan/targetGroupArn")),
+                Column::new("OF", |it, _| match text(it, "/plan/securityGroup") {
+                    group if group.is_empty() => arn_name(it, "/plan/targetGroupArn"),
+                    group => group,
+                }),
                 Column::new("STEPS", |it, _| steps(&it["plan"])),
                 Column::new("HOLDS", |it, _| count(it, "/plan/holds")),
                 Column::wide("EPOCH", |it, _| text(it, "/epoch")),
+            ],
+            Self::SecurityGroups => vec![
+                Column::new("ID", |it, _| text(it, "/id")),
+                Column::new("BINDINGS", |it, _| count(it, "/openings")),
+                Column::new("OPEN", |it, _| {
+                    let [open, needed] = ["open", "needed"].map(|field| permissions(it, field));
+                    format!("{open}/{needed}")
+                }),
+                Column::new("RULES", |it, _| count(it, "/rules")),
+                Column::new("NEXT", |it, _| match &it["plan"] {
+                    Value::Null => "not looked at".to_owned(),
+                    plan => steps(plan),
+                }),
+                Column::new("HELD", |it, _| reasons(it)),
+                Column::wide("SHARD", |it, _| text(it, "/shard")),
             ],
             Self::Shards => vec![
                 Column::new("NAME", |it, _| text(it, "/name")),
@@ -409,13 +443,37 @@ pub(crate) fn arn_name(resource: &Value, pointer: &str) -> String {
 pub(crate) fn steps(plan: &Value) -> String {
     let steps = plan["steps"].as_array().into_iter().flatten();
     let said: Vec<_> = steps
-        .map(|step| format!("{} {}", text(step, "/action"), count(step, "/targets")))
+        .map(|step| {
+            let on = if step["rules"].is_array() {
+                "/rules"
+            } else {
+                "/targets"
+            };
+            format!("{} {}", text(step, "/action"), count(step, on))
+        })
         .collect();
     if said.is_empty() {
         "nothing".to_owned()
     } else {
         said.join(", ")
     }
+}
+
+/// How many permissions all openings of a security group have of a sort.
+fn permissions(group: &Value, field: &str) -> usize {
+    let openings = group["openings"].as_array().into_iter().flatten();
+    openings
+        .map(|opening| opening[field].as_array().map_or(0, Vec::len))
+        .sum()
+}
+
+/// `Paused, ModeAddOnly`.
+fn reasons(group: &Value) -> String {
+    let holds = group["plan"]["holds"].as_array().into_iter().flatten();
+    holds
+        .map(|hold| text(hold, "/reason"))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn endpoints(service: &Value, counts: impl Fn(&Value) -> bool) -> String {

@@ -14,8 +14,9 @@ const RESOURCES: &str = "elbow.v1";
 const JSON: &str =
     "#[derive(serde::Serialize, serde::Deserialize)] #[serde(rename_all = \"camelCase\", default)]";
 /// Fields of no fixed shape, which are JSON text here.
-const TEXTS: [&str; 4] = [
+const TEXTS: [&str; 5] = [
     "JournaledPlan.outcome",
+    "JournaledRulePlan.outcome",
     "AuditEntry.before",
     "AuditEntry.after",
     "Event.body",

@@ -8,7 +8,8 @@ use tonic::{Request, Response, Status};
 use wire::v1::{
     Event, ExplainRequest, ExplainResponse, FollowEventsRequest, FollowEventsResponse, GetByIdRequest,
     JournaledPlan, ListAuditRequest, ListAuditResponse, ListEndpointsRequest, ListEndpointsResponse,
-    ListPlansRequest, ListPlansResponse, Manifests, Preview, PreviewPlanRequest,
+    ListPlansRequest, ListPlansResponse, ListRequest, ListRulePlansRequest, ListRulePlansResponse,
+    ListSecurityGroupsResponse, Manifests, Preview, PreviewPlanRequest, SecurityGroup,
     insight_service_server::InsightService, preview_plan_request::Of,
 };
 
@@ -72,6 +73,43 @@ impl InsightService for Public {
             }
             None => Err(Status::invalid_argument("of: say a target group or manifests")),
         }
+    }
+
+    async fn list_security_groups(
+        &self,
+        request: Request<ListRequest>,
+    ) -> Result<Response<ListSecurityGroupsResponse>, Status> {
+        let ListRequest { cursor, limit } = request.get_ref();
+        Call::new(request.metadata(), Method::GET, &["security-groups"])
+            .page(cursor, *limit)
+            .answer(self)
+            .await
+    }
+
+    async fn get_security_group(
+        &self,
+        request: Request<GetByIdRequest>,
+    ) -> Result<Response<SecurityGroup>, Status> {
+        let GetByIdRequest { id } = request.get_ref();
+        Call::new(request.metadata(), Method::GET, &["security-groups", id])
+            .answer(self)
+            .await
+    }
+
+    async fn list_rule_plans(
+        &self,
+        request: Request<ListRulePlansRequest>,
+    ) -> Result<Response<ListRulePlansResponse>, Status> {
+        let ListRulePlansRequest {
+            security_group,
+            cursor,
+            limit,
+        } = request.get_ref();
+        let path = ["security-groups", security_group, "plans"];
+        Call::new(request.metadata(), Method::GET, &path)
+            .page(cursor, *limit)
+            .answer(self)
+            .await
     }
 
     async fn explain(&self, request: Request<ExplainRequest>) -> Result<Response<ExplainResponse>, Status> {

@@ -54,6 +54,7 @@ pub(super) fn build() -> (Router<Control>, Document) {
         .merge(route::plan::routes())
         .merge(route::fleet::routes())
         .merge(route::hold::routes())
+        .merge(route::security_group::routes())
         .merge(route::shard::routes())
         .merge(route::operate::routes())
         .merge(route::event::routes())

@@ -8,5 +8,6 @@ mod operate;
 mod resources;
 mod routes;
 mod runbooks;
+mod security_groups;
 mod support;
 mod use_cases;

@@ -13,15 +13,16 @@ async fn put(api: &Api, path: &str, body: Value) -> anyhow::Result<Value> {
     Ok(answer.body)
 }
 
-async fn get(api: &Api, path: &str) -> anyhow::Result<Value> {
+pub(crate) async fn get(api: &Api, path: &str) -> anyhow::Result<Value> {
     let answer = api.call("GET", path, &[], String::new()).await?;
     assert!(answer.status.is_success(), "GET {path}: {answer:?}");
     Ok(answer.body)
 }
 
-const ARN: &str = "arn:aws:elasticloadbalancing:eu-central-1:123456789012:targetgroup/web/1ce5b7da835c9ffb";
+pub(crate) const ARN: &str =
+    "arn:aws:elasticloadbalancing:eu-central-1:123456789012:targetgroup/web/1ce5b7da835c9ffb";
 
-async fn declared() -> anyhow::Result<Api> {
+pub(crate) async fn declared() -> anyhow::Result<Api> {
     let api = Api::start().await?;
     put(
         &api,

@@ -81,6 +81,7 @@ fn plausible(parameter: &str) -> String {
         "partition" => "aws".to_owned(),
         "account" => "123456789012".to_owned(),
         "region" => "eu-central-1".to_owned(),
+        "securityGroup" => "sg-0123456789abcdef0".to_owned(),
         _ => "nothing-here".to_owned(),
     }
 }

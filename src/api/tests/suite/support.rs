@@ -22,7 +22,7 @@ use tower::ServiceExt;
 
 pub(crate) struct Api {
     pub(crate) control: Control,
-    store: Store,
+    pub(crate) store: Store,
     router: Router,
     pub(crate) admin: String,
     pub(crate) viewer: String,

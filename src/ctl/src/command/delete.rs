@@ -112,7 +112,7 @@ fn path(kind: Kind, name: &str, filter: &Filter) -> Result<Vec<String>, Error> {
         Kind::Tokens => Err(Error::usage(format!(
             "a token is ended by `elbow token end {name}`"
         ))),
-        Kind::Endpoints | Kind::Fleet | Kind::Plans | Kind::Audit | Kind::Events => {
+        Kind::Endpoints | Kind::Fleet | Kind::Plans | Kind::SecurityGroups | Kind::Audit | Kind::Events => {
             Err(Error::usage(format!(
                 "{} are what was stated and done; they cannot be deleted",
                 kind.singular()

@@ -83,6 +83,15 @@ impl Describe {
                 let runbook = client.runbook("holds", &reason);
                 console.line(format_args!("\nwhat {reason} means and what to do: {runbook}"))
             }
+            Kind::SecurityGroups => {
+                let of_group = Filter {
+                    security_group: Some(name),
+                    ..Filter::default()
+                };
+                let mut plans = Kind::Plans.list(client, &of_group).await?;
+                plans.truncate(PLANS);
+                section(console, Kind::Plans, &plans)
+            }
             // Nothing belongs to the others.
             _ => Ok(()),
         }

@@ -6,31 +6,35 @@ use serde_json::{Value, json};
 use crate::{
     Console, Error,
     client::Client,
-    kind::arn_name,
+    kind::{Filter, Kind, arn_name},
     manifest,
     output::{self, Format, Output, text},
 };
 
 /// Shows what would be done now, on what is known. Nothing is done.
 ///
-/// `elbow plan web` for a target group; `elbow plan -f FILE --cluster east` for TargetGroupBindings as kubectl takes
+/// `elbow plan web` for a target group; `elbow plan sg-0123456789abcdef0` for a security group's rules, as its writer last
+/// saw them, with what is held back and by whom; `elbow plan -f FILE --cluster east` for TargetGroupBindings as kubectl takes
 /// them. Manifests of Elbow's own are tried by `elbow apply --dry-run`.
 #[derive(Args, Debug)]
 pub(crate) struct Plan {
-    /// The name of a declared target group.
-    #[arg(required_unless_present = "filename")]
-    target_group: Option<String>,
+    /// The name of a declared target group, or the id of a security group.
+    #[arg(
+        value_name = "TARGET_GROUP|SECURITY_GROUP",
+        required_unless_present = "filename"
+    )]
+    of: Option<String>,
     /// A file with TargetGroupBindings, or `-` for standard input.
     #[arg(
         long,
         short = 'f',
         value_name = "FILE",
-        conflicts_with = "target_group",
+        conflicts_with = "of",
         requires = "cluster"
     )]
     filename: Option<PathBuf>,
     /// The cluster that they are meant for.
-    #[arg(long, short, conflicts_with = "target_group")]
+    #[arg(long, short, conflicts_with = "of")]
     cluster: Option<String>,
     #[command(flatten)]
     output: Output,
@@ -39,17 +43,24 @@ pub(crate) struct Plan {
 impl Plan {
     pub(super) async fn run(self, client: &Client, console: &mut Console) -> Result<(), Error> {
         let Self {
-            target_group,
+            of,
             filename,
             cluster,
             output,
         } = self;
+        if let Some(id) = of.as_deref().filter(|of| of.starts_with("sg-")) {
+            let group = Kind::SecurityGroups.get(client, id, &Filter::default()).await?;
+            if matches!(output.format, Format::Json | Format::Yaml) {
+                return output::value(console, output.format, &group["plan"]);
+            }
+            return rules(console, &group);
+        }
         let preview = if let Some(path) = filename {
             let text = manifest::text(&path, console)?;
             let query = cluster.into_iter().map(|cluster| ("cluster", cluster));
             client.post_yaml(&["plans"], query.collect(), text).await?
         } else {
-            let body = json!({ "targetGroup": target_group });
+            let body = json!({ "targetGroup": of });
             client.post(&["plans"], Vec::new(), Some(&body)).await?
         };
         if matches!(output.format, Format::Json | Format::Yaml) {
@@ -111,6 +122,61 @@ pub(super) fn show(console: &mut Console, plan: &Value) -> Result<(), Error> {
         console.line(format_args!("        released by: {}", text(hold, "/release")))?;
     }
     Ok(())
+}
+
+/// What is left to do with the rules of a security group.
+fn rules(console: &mut Console, group: &Value) -> Result<(), Error> {
+    console.line(format_args!("security group {}", text(group, "/id")))?;
+    let plan = &group["plan"];
+    let steps = items(plan, "steps");
+    if plan.is_null() {
+        console.line("  its writer has not looked at it yet")?;
+    } else if steps.is_empty() {
+        console.line("  nothing to do")?;
+    }
+    for step in &steps {
+        let action = text(step, "/action");
+        let sign = match action.as_str() {
+            "authorize" => '+',
+            "revoke" => '-',
+            _ => '~',
+        };
+        for rule in items(step, "rules") {
+            let why = text(&rule, "/why");
+            console.line(format_args!(
+                "  {sign} {action} {}  {why}",
+                permission(&rule["permission"])
+            ))?;
+        }
+    }
+    for hold in items(plan, "holds") {
+        let all = |field| items(&hold, field).iter().map(permission).collect::<Vec<_>>();
+        let gone = all("revocations").into_iter().map(|rule| format!("-{rule}"));
+        let made = all("authorizations").into_iter().map(|rule| format!("+{rule}"));
+        let rules: Vec<_> = gone.chain(made).collect();
+        console.line(format_args!(
+            "  held: {}  {}",
+            text(&hold, "/reason"),
+            rules.join(", ")
+        ))?;
+        for pause in items(&hold, "pauses") {
+            let [by, reason] = ["/pausedBy", "/reason"].map(|field| text(&pause, field));
+            console.line(format_args!("        paused by {by}: {reason}"))?;
+        }
+        console.line(format_args!("        released by: {}", text(&hold, "/release")))?;
+    }
+    Ok(())
+}
+
+/// `TCP 80 from sg-0123456789abcdef0`.
+fn permission(permission: &Value) -> String {
+    let [protocol, from, to, peer] =
+        ["/protocol", "/fromPort", "/toPort", "/peer"].map(|field| text(permission, field));
+    if from == to {
+        format!("{protocol} {from} from {peer}")
+    } else {
+        format!("{protocol} {from}-{to} from {peer}")
+    }
 }
 
 /// `10.0.0.1:80`.

@@ -8,4 +8,5 @@ mod network;
 mod rule_world;
 mod rules;
 mod scenarios;
+mod silence;
 mod world;

@@ -196,6 +196,16 @@ pub struct ListPlansRequest {
     pub limit: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListRulePlansRequest {
+    /// `sg-…`.
+    #[prost(string, tag = "1")]
+    pub security_group: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub cursor: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "3")]
+    pub limit: u32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PreviewPlanRequest {
     #[prost(oneof = "preview_plan_request::Of", tags = "1, 2")]
     pub of: ::core::option::Option<preview_plan_request::Of>,
@@ -1075,6 +1085,194 @@ pub struct PreviewedObject {
     #[prost(message, optional, tag = "5")]
     pub ready: ::core::option::Option<Condition>,
 }
+/// A security group in which bindings need something open, or rules are Elbow's.
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SecurityGroup {
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// The shard that owns it: `partition/account/region`.
+    #[prost(string, tag = "2")]
+    pub shard: ::prost::alloc::string::String,
+    #[prost(message, repeated, tag = "3")]
+    pub openings: ::prost::alloc::vec::Vec<Opening>,
+    /// Elbow's, in its own word. What somebody else made is not among them.
+    #[prost(message, repeated, tag = "4")]
+    pub rules: ::prost::alloc::vec::Vec<OwnRule>,
+    /// What is left to do and what is held back, as of the last look; absent: there was none yet.
+    #[prost(message, optional, tag = "5")]
+    pub plan: ::core::option::Option<RulePlan>,
+}
+/// What a binding needs open in a security group, and what became of that.
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Opening {
+    #[prost(string, tag = "1")]
+    pub binding: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub cluster: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub namespace: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(message, repeated, tag = "5")]
+    pub needed: ::prost::alloc::vec::Vec<Permission>,
+    /// Of what is needed.
+    #[prost(message, repeated, tag = "6")]
+    pub open: ::prost::alloc::vec::Vec<Permission>,
+    /// Ids of equal rules of somebody else that serve it.
+    #[prost(string, repeated, tag = "7")]
+    pub borrowed: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Rules that serve it and let in more ports than it asks for, since the group is full.
+    #[prost(message, repeated, tag = "8")]
+    pub widened: ::prost::alloc::vec::Vec<Permission>,
+    /// Why the rest is not open.
+    #[prost(string, optional, tag = "9")]
+    pub problem: ::core::option::Option<::prost::alloc::string::String>,
+}
+/// What one rule lets in.
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Permission {
+    /// `TCP` or `UDP`.
+    #[prost(string, tag = "1")]
+    pub protocol: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "2")]
+    pub from_port: u32,
+    #[prost(uint32, tag = "3")]
+    pub to_port: u32,
+    /// A security group or a CIDR block.
+    #[prost(string, tag = "4")]
+    pub peer: ::prost::alloc::string::String,
+}
+/// A rule that is Elbow's.
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct OwnRule {
+    #[prost(message, optional, tag = "1")]
+    pub permission: ::core::option::Option<Permission>,
+    /// `sgr-…`; absent: AWS has not named it yet.
+    #[prost(string, optional, tag = "2")]
+    pub id: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(string, tag = "3")]
+    pub state: ::prost::alloc::string::String,
+    /// Whom it serves, or served last.
+    #[prost(string, repeated, tag = "4")]
+    pub clusters: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(string, repeated, tag = "5")]
+    pub bindings: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// What is to happen to the rules of one security group, and why the rest waits.
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RulePlan {
+    #[prost(string, tag = "1")]
+    pub security_group: ::prost::alloc::string::String,
+    /// In the order in which they are applied; empty: there is no work.
+    #[prost(message, repeated, tag = "2")]
+    pub steps: ::prost::alloc::vec::Vec<RuleStep>,
+    #[prost(message, repeated, tag = "3")]
+    pub holds: ::prost::alloc::vec::Vec<RuleHold>,
+    /// Rules of somebody else that serve bindings: watched, never touched.
+    #[prost(message, repeated, tag = "4")]
+    pub borrowed: ::prost::alloc::vec::Vec<PlannedRule>,
+    /// Port ranges that the limit forces.
+    #[prost(message, repeated, tag = "5")]
+    pub widened: ::prost::alloc::vec::Vec<Widening>,
+}
+/// One thing to do.
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RuleStep {
+    /// `authorize` and `revoke` call AWS; `confirm`, `share`, `relinquish` and `forget` change what is Elbow's.
+    #[prost(string, tag = "1")]
+    pub action: ::prost::alloc::string::String,
+    #[prost(message, repeated, tag = "2")]
+    pub rules: ::prost::alloc::vec::Vec<PlannedRule>,
+}
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PlannedRule {
+    #[prost(message, optional, tag = "1")]
+    pub permission: ::core::option::Option<Permission>,
+    #[prost(string, optional, tag = "2")]
+    pub id: ::core::option::Option<::prost::alloc::string::String>,
+    /// Whom it serves.
+    #[prost(string, repeated, tag = "3")]
+    pub bindings: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Why it is made, or what justifies its end.
+    #[prost(string, optional, tag = "4")]
+    pub why: ::core::option::Option<::prost::alloc::string::String>,
+}
+/// Rules that wait, and for what.
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RuleHold {
+    #[prost(string, tag = "1")]
+    pub reason: ::prost::alloc::string::String,
+    /// What lifts it.
+    #[prost(string, tag = "2")]
+    pub release: ::prost::alloc::string::String,
+    #[prost(message, repeated, tag = "3")]
+    pub revocations: ::prost::alloc::vec::Vec<Permission>,
+    #[prost(message, repeated, tag = "4")]
+    pub authorizations: ::prost::alloc::vec::Vec<Permission>,
+    /// Who paused what they concern.
+    #[prost(message, repeated, tag = "5")]
+    pub pauses: ::prost::alloc::vec::Vec<HoldingPause>,
+    /// When time alone lifts it.
+    #[prost(string, optional, tag = "6")]
+    pub until: ::core::option::Option<::prost::alloc::string::String>,
+}
+/// By whose word nothing is written.
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HoldingPause {
+    #[prost(string, tag = "1")]
+    pub paused_by: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub reason: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub since: ::prost::alloc::string::String,
+}
+/// A rule that lets in more ports than bindings ask for.
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Widening {
+    #[prost(message, optional, tag = "1")]
+    pub rule: ::core::option::Option<Permission>,
+    #[prost(message, repeated, tag = "2")]
+    pub stands_for: ::prost::alloc::vec::Vec<Permission>,
+}
+/// A plan of rules that was made, with what became of it.
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct JournaledRulePlan {
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub at: ::prost::alloc::string::String,
+    /// The epoch of the replica that made it.
+    #[prost(uint64, tag = "3")]
+    pub epoch: u64,
+    #[prost(message, optional, tag = "4")]
+    pub plan: ::core::option::Option<RulePlan>,
+    /// What became of its steps, with AWS's request ids; absent: not known.
+    #[prost(string, optional, tag = "5")]
+    #[serde(with = "crate::json_text")]
+    pub outcome: ::core::option::Option<::prost::alloc::string::String>,
+}
 /// One AWS account and region, with the replica that writes there.
 #[derive(serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -1234,6 +1432,26 @@ pub struct ListEndpointsResponse {
 pub struct ListPlansResponse {
     #[prost(message, repeated, tag = "1")]
     pub items: ::prost::alloc::vec::Vec<JournaledPlan>,
+    /// The `cursor` of the next page; absent: this was the last.
+    #[prost(string, optional, tag = "2")]
+    pub next: ::core::option::Option<::prost::alloc::string::String>,
+}
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListSecurityGroupsResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub items: ::prost::alloc::vec::Vec<SecurityGroup>,
+    /// The `cursor` of the next page; absent: this was the last.
+    #[prost(string, optional, tag = "2")]
+    pub next: ::core::option::Option<::prost::alloc::string::String>,
+}
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListRulePlansResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub items: ::prost::alloc::vec::Vec<JournaledRulePlan>,
     /// The `cursor` of the next page; absent: this was the last.
     #[prost(string, optional, tag = "2")]
     pub next: ::core::option::Option<::prost::alloc::string::String>,
@@ -3767,6 +3985,77 @@ pub mod insight_service_client {
                 .insert(GrpcMethod::new("elbow.v1.InsightService", "PreviewPlan"));
             self.inner.unary(req, path, codec).await
         }
+        pub async fn list_security_groups(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListSecurityGroupsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/elbow.v1.InsightService/ListSecurityGroups",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("elbow.v1.InsightService", "ListSecurityGroups"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        pub async fn get_security_group(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetByIdRequest>,
+        ) -> std::result::Result<tonic::Response<super::SecurityGroup>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/elbow.v1.InsightService/GetSecurityGroup",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("elbow.v1.InsightService", "GetSecurityGroup"));
+            self.inner.unary(req, path, codec).await
+        }
+        pub async fn list_rule_plans(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListRulePlansRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListRulePlansResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/elbow.v1.InsightService/ListRulePlans",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("elbow.v1.InsightService", "ListRulePlans"));
+            self.inner.unary(req, path, codec).await
+        }
         pub async fn explain(
             &mut self,
             request: impl tonic::IntoRequest<super::ExplainRequest>,
@@ -3876,6 +4165,24 @@ pub mod insight_service_server {
             &self,
             request: tonic::Request<super::PreviewPlanRequest>,
         ) -> std::result::Result<tonic::Response<super::Preview>, tonic::Status>;
+        async fn list_security_groups(
+            &self,
+            request: tonic::Request<super::ListRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListSecurityGroupsResponse>,
+            tonic::Status,
+        >;
+        async fn get_security_group(
+            &self,
+            request: tonic::Request<super::GetByIdRequest>,
+        ) -> std::result::Result<tonic::Response<super::SecurityGroup>, tonic::Status>;
+        async fn list_rule_plans(
+            &self,
+            request: tonic::Request<super::ListRulePlansRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListRulePlansResponse>,
+            tonic::Status,
+        >;
         async fn explain(
             &self,
             request: tonic::Request<super::ExplainRequest>,
@@ -4143,6 +4450,144 @@ pub mod insight_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = PreviewPlanSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/elbow.v1.InsightService/ListSecurityGroups" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListSecurityGroupsSvc<T: InsightService>(pub Arc<T>);
+                    impl<
+                        T: InsightService,
+                    > tonic::server::UnaryService<super::ListRequest>
+                    for ListSecurityGroupsSvc<T> {
+                        type Response = super::ListSecurityGroupsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as InsightService>::list_security_groups(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListSecurityGroupsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/elbow.v1.InsightService/GetSecurityGroup" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetSecurityGroupSvc<T: InsightService>(pub Arc<T>);
+                    impl<
+                        T: InsightService,
+                    > tonic::server::UnaryService<super::GetByIdRequest>
+                    for GetSecurityGroupSvc<T> {
+                        type Response = super::SecurityGroup;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetByIdRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as InsightService>::get_security_group(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetSecurityGroupSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/elbow.v1.InsightService/ListRulePlans" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListRulePlansSvc<T: InsightService>(pub Arc<T>);
+                    impl<
+                        T: InsightService,
+                    > tonic::server::UnaryService<super::ListRulePlansRequest>
+                    for ListRulePlansSvc<T> {
+                        type Response = super::ListRulePlansResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListRulePlansRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as InsightService>::list_rule_plans(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListRulePlansSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

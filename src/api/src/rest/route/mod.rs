@@ -10,6 +10,7 @@ pub(super) mod fleet;
 pub(super) mod hold;
 pub(super) mod operate;
 pub(super) mod plan;
+pub(super) mod security_group;
 pub(super) mod shard;
 pub(super) mod target_group;
 
