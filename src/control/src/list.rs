@@ -16,8 +16,12 @@ impl Page {
     pub const DEFAULT_LIMIT: u16 = 100;
     pub const MAX_LIMIT: u16 = 500;
 
-    /// The key after which this page begins.
+    /// The key after which this page begins. A page that cannot be is refused.
     pub(crate) fn after<K: FromStr>(&self) -> Result<Option<K>, Error> {
+        if !(1..=Self::MAX_LIMIT).contains(&self.limit) {
+            let message = format!("a page has 1 to {} items", Self::MAX_LIMIT);
+            return Err(Error::at("limit", message));
+        }
         let key = self.cursor.as_deref().map(str::parse).transpose();
         key.map_err(|_| {
             Error::at(
@@ -29,12 +33,12 @@ impl Page {
 
     /// The rows to read: one more than wanted tells whether there is a next page.
     pub(crate) fn rows(&self) -> u32 {
-        u32::from(self.limit.clamp(1, Self::MAX_LIMIT)) + 1
+        u32::from(self.limit) + 1
     }
 
     /// Cuts what [`Self::rows`] asked for to the page.
     pub(crate) fn cut<T>(&self, mut items: Vec<T>, key: impl Fn(&T) -> String) -> Listing<T> {
-        let limit = usize::from(self.limit.clamp(1, Self::MAX_LIMIT));
+        let limit = usize::from(self.limit);
         let more = items.len() > limit;
         items.truncate(limit);
         let next = items.last().filter(|_| more).map(key);
@@ -132,6 +136,14 @@ mod tests {
                 next: None
             }
         );
+    }
+
+    #[test]
+    fn a_page_that_cannot_be_is_refused() {
+        for limit in [0, Page::MAX_LIMIT + 1, u16::MAX] {
+            let page = Page { cursor: None, limit };
+            assert_eq!(page.after::<u32>().unwrap_err().field(), Some("limit"), "{limit}");
+        }
     }
 
     #[test]

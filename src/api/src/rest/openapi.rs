@@ -5,13 +5,36 @@ use control::Control;
 use utoipa::{
     Modify, OpenApi,
     openapi::{
-        OpenApi as Document,
+        OpenApi as Document, RefOr, Schema,
+        path::Parameter,
+        schema::Type,
         security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
     },
 };
 use utoipa_axum::router::OpenApiRouter;
 
 use super::route;
+
+const NAME: &str = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$";
+const OBJECT: &str = "^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$";
+
+/// What texts look like, by the name of their parameter or field, with an example: said once for all routes.
+const SHAPES: [(&str, &str, &str); 10] = [
+    ("cluster", NAME, "east"),
+    ("targetGroup", NAME, "web"),
+    ("namespace", OBJECT, "shop"),
+    ("name", OBJECT, "web"),
+    ("service", OBJECT, "web"),
+    ("account", "^[0-9]{12}$", "123456789012"),
+    ("partition", "^aws(-[a-z-]*)?$", "aws"),
+    ("region", "^[a-z]+(-[a-z]+)+-[0-9]+$", "eu-central-1"),
+    (
+        "targetGroupArn",
+        "^arn:aws[a-z-]*:elasticloadbalancing:[a-z0-9-]+:[0-9]{12}:targetgroup/[0-9A-Za-z-]{1,32}/[0-9A-Za-z-]{1,64}$",
+        "arn:aws:elasticloadbalancing:eu-central-1:123456789012:targetgroup/web/1ce5b7da835c9ffb",
+    ),
+    ("If-Match", r#"^(\*|"[0-9]{1,18}")$"#, "\"3\""),
+];
 
 /// Elbow puts the endpoints of many Kubernetes clusters into AWS target groups.
 #[derive(OpenApi)]
@@ -24,7 +47,11 @@ use super::route;
             resource's version; send it as If-Match to write only what you have seen. Errors are RFC 9457 problems \
             with a stable `type`. A request never calls AWS."
     ),
-    components(schemas(crate::problem::Problem, super::resource::operate::Event)),
+    components(schemas(
+        crate::problem::Problem,
+        super::resource::operate::Event,
+        super::resource::binding::OriginParam
+    )),
     security(("token" = [])),
     modifiers(&Token),
 )]
@@ -45,6 +72,50 @@ impl Modify for Token {
 
 /// The routes and the document that describes them: one declaration for both.
 pub(super) fn build() -> (Router<Control>, Document) {
+    let (routes, mut document) = described();
+    for path in document.paths.paths.values_mut() {
+        let operations = [&mut path.get, &mut path.put, &mut path.post, &mut path.delete];
+        let parameters = operations
+            .into_iter()
+            .flatten()
+            .filter_map(|it| it.parameters.as_mut());
+        for parameter in parameters.flatten() {
+            if let RefOr::T(Parameter {
+                name,
+                schema: Some(schema),
+                ..
+            }) = parameter
+            {
+                shape(name, schema);
+            }
+        }
+    }
+    // What is asked for; answers may say more than can be asked for.
+    let specs = document
+        .components
+        .iter_mut()
+        .flat_map(|components| components.schemas.iter_mut());
+    for (_, schema) in specs.filter(|(name, _)| name.ends_with("Spec") || *name == "Grant") {
+        if let RefOr::T(Schema::Object(object)) = schema {
+            object
+                .properties
+                .iter_mut()
+                .for_each(|(name, schema)| shape(name, schema));
+        }
+    }
+    (routes, document)
+}
+
+fn shape(name: &str, schema: &mut RefOr<Schema>) {
+    let known = SHAPES.iter().find(|(known, ..)| *known == name);
+    if let (Some((_, pattern, example)), RefOr::T(Schema::Object(schema))) = (known, schema) {
+        schema.schema_type = Type::String.into();
+        schema.pattern = Some((*pattern).to_owned());
+        schema.examples = vec![(*example).into()];
+    }
+}
+
+fn described() -> (Router<Control>, Document) {
     OpenApiRouter::with_openapi(Base::openapi())
         .merge(route::account::routes())
         .merge(route::cluster::routes())

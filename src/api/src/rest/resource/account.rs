@@ -27,10 +27,18 @@ pub(in crate::rest) struct AccountSpec {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(in crate::rest) struct AssumableRole {
     /// `arn:PARTITION:iam::ACCOUNT:role/NAME`.
-    #[schema(value_type = String)]
+    #[schema(
+        value_type = String,
+        pattern = "^arn:aws[a-z-]*:iam::[0-9]{12}:role/[0-9A-Za-z+=,.@_/-]{0,576}[0-9A-Za-z+=,.@_-]$",
+        example = "arn:aws:iam::210987654321:role/elbow"
+    )]
     arn: RoleArn,
     /// What the role's trust policy demands.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "super::stated",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schema(nullable = false)]
     external_id: Option<String>,
 }

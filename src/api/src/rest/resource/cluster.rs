@@ -60,7 +60,11 @@ pub(in crate::rest) struct ClusterSpec {
     #[schema(max_items = 100)]
     roles: Vec<AssumableRole>,
     /// The cluster's name in AWS, for the tag `kubernetes.io/cluster/NAME`; by default the name it is registered under.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "super::stated",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schema(value_type = String, nullable = false, pattern = "^[0-9A-Za-z][0-9A-Za-z_-]{0,99}$")]
     aws_name: Option<AwsName>,
 }

@@ -18,7 +18,7 @@ pub(super) mod target_group;
 
 use control::Listing;
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
 /// What is not the owner's to choose.
@@ -59,6 +59,13 @@ impl<T> List<T> {
         let items = items.into_iter().map(T::from).collect();
         Self { items, next: None }
     }
+}
+
+/// For a field that may be left out: null says nothing and is refused, since absent is not empty.
+pub(super) fn stated<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
 /// A port of an address, as AWS tells targets apart.

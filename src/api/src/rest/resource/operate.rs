@@ -175,7 +175,7 @@ pub(crate) struct PostToken {
     pub(crate) name: String,
     pub(crate) role: TokenRole,
     /// After how long it ends, e.g. `90d`; absent: never by itself.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "super::stated")]
     #[schema(pattern = "^[0-9]{1,6}[smhd]$", nullable = false)]
     pub(crate) expires_in: Option<String>,
 }
