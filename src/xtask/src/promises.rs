@@ -12,7 +12,7 @@ struct Promise {
 }
 
 /// Every promise whose protection has a switch (`model::sabotage`).
-const PROMISES: [Promise; 14] = [
+const PROMISES: [Promise; 15] = [
     planner("S1"),
     planner("S2"),
     planner("S3"),
@@ -43,6 +43,10 @@ const PROMISES: [Promise; 14] = [
     Promise {
         name: "S23",
         tests: &["--package", "reconcile", "--test", "reconcile", "crashes"],
+    },
+    Promise {
+        name: "S24",
+        tests: &["--package", "api", "--test", "suite", "hostile"],
     },
     // No number of its own: that an answer which does not say what happened is taken as one.
     Promise {

@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Context;
 use api::use_case;
-use prost::Message as _;
-use prost_types::{DescriptorProto, FileDescriptorProto, FileDescriptorSet};
+use prost_types::DescriptorProto;
 use serde_json::Value;
 use tonic::{
     Code, Request, Status,
@@ -19,15 +18,7 @@ use wire::v1::{
     operation_service_client::OperationServiceClient,
 };
 
-use crate::agents::Service;
-
-fn package() -> FileDescriptorProto {
-    let all = FileDescriptorSet::decode(wire::DESCRIPTORS).unwrap();
-    all.file
-        .into_iter()
-        .find(|file| file.package() == "elbow.v1")
-        .unwrap()
-}
+use crate::{agents::Service, raw::package};
 
 #[test]
 fn the_table_and_the_services_have_the_same_operations() {

@@ -4,7 +4,9 @@
 
 mod agents;
 mod grpc;
+mod hostile;
 mod operate;
+mod raw;
 mod resources;
 mod routes;
 mod runbooks;

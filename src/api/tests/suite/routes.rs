@@ -18,14 +18,14 @@ use serde_json::{Value, json};
 
 /// An operation of the document, with its path parameters filled in.
 #[derive(Clone, Debug)]
-struct Operation {
-    id: String,
-    method: Method,
-    path: String,
-    has_body: bool,
+pub(crate) struct Operation {
+    pub(crate) id: String,
+    pub(crate) method: Method,
+    pub(crate) path: String,
+    pub(crate) has_body: bool,
 }
 
-fn operations(fill: impl Fn(&str) -> String) -> Vec<Operation> {
+pub(crate) fn operations(fill: impl Fn(&str) -> String) -> Vec<Operation> {
     let document: Value = serde_json::from_str(&api::rest::openapi::document()).unwrap();
     let mut operations = Vec::new();
     for (template, methods) in document["paths"].as_object().unwrap() {
@@ -351,10 +351,11 @@ async fn the_document_is_served_as_it_is_committed() -> anyhow::Result<()> {
     Ok(())
 }
 
-const ARN: &str = "arn:aws:elasticloadbalancing:eu-central-1:123456789012:targetgroup/web/1ce5b7da835c9ffb";
+pub(crate) const ARN: &str =
+    "arn:aws:elasticloadbalancing:eu-central-1:123456789012:targetgroup/web/1ce5b7da835c9ffb";
 
 /// Cluster `one`, which may use target group `web`, with a binding in its namespace `shop`.
-async fn seeded() -> anyhow::Result<Api> {
+pub(crate) async fn seed() -> anyhow::Result<Api> {
     let api = Api::start().await?;
     let group = json!({ "spec": { "arn": ARN, "clusters": ["one"] } });
     let binding = json!({ "spec": { "targetGroupArn": ARN, "service": "web", "port": "80" } });
@@ -369,13 +370,13 @@ async fn seeded() -> anyhow::Result<Api> {
     Ok(api)
 }
 
-async fn scoped(api: &Api, role: ApiRole, place: &str) -> anyhow::Result<String> {
+pub(crate) async fn scoped(api: &Api, role: ApiRole, place: &str) -> anyhow::Result<String> {
     let scope = Scope(vec![place.parse()?]);
     let token = api.control.create_token("scoped", role, Some(scope)).await?;
     Ok(token.expose().to_owned())
 }
 
-fn seeded_names(parameter: &str) -> String {
+pub(crate) fn seeded_names(parameter: &str) -> String {
     match parameter {
         "cluster" => "one".to_owned(),
         "namespace" => "shop".to_owned(),
@@ -386,7 +387,7 @@ fn seeded_names(parameter: &str) -> String {
 
 #[tokio::test]
 async fn nobody_sees_or_changes_what_is_outside_of_their_token_s_scope() -> anyhow::Result<()> {
-    let api = seeded().await?;
+    let api = seed().await?;
     let path = "/v1/clusters/one/bindings/shop/web";
     let before = api.call("GET", path, &[], String::new()).await?;
     for role in [ApiRole::Viewer, ApiRole::Editor] {
@@ -421,7 +422,7 @@ async fn nobody_sees_or_changes_what_is_outside_of_their_token_s_scope() -> anyh
 
 #[tokio::test]
 async fn an_editor_declares_bindings_in_the_namespaces_of_its_scope_and_nothing_else() -> anyhow::Result<()> {
-    let api = seeded().await?;
+    let api = seed().await?;
     let token = scoped(&api, ApiRole::Editor, "one/shop").await?;
     let body = json!({ "spec": { "targetGroupArn": ARN, "service": "web", "port": "http" } }).to_string();
     let put = async |path: &str| -> anyhow::Result<StatusCode> {
