@@ -172,6 +172,8 @@ pub enum HoldReason {
     GuardWindow,
     /// The last target goes only when its absence is confirmed.
     LastTarget,
+    /// What replaces it is not healthy yet.
+    AwaitingHealth,
     /// Not ready alone does not take a group below its floor.
     NotReadyFloor,
     /// The cluster's agent is silent.
@@ -205,10 +207,11 @@ pub enum HoldReason {
 }
 
 impl HoldReason {
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::HoldDown,
         Self::GuardWindow,
         Self::LastTarget,
+        Self::AwaitingHealth,
         Self::NotReadyFloor,
         Self::ClusterSilent,
         Self::FleetFreeze,
@@ -233,6 +236,9 @@ impl HoldReason {
             Self::GuardWindow => "the cluster's answer to a relist, time, or an operator's release",
             Self::LastTarget => {
                 "the cluster's answer to a relist, proof of the pod's end, or an operator's release"
+            }
+            Self::AwaitingHealth => {
+                "health checks that pass on the targets that are wanted, proof of the pod's end, or an operator's release"
             }
             Self::NotReadyFloor => {
                 "endpoints that become ready, proof of a pod's end, or an operator's release"
@@ -272,6 +278,7 @@ impl HoldReason {
             self,
             Self::GuardWindow
                 | Self::LastTarget
+                | Self::AwaitingHealth
                 | Self::NotReadyFloor
                 | Self::ClusterSilent
                 | Self::FleetFreeze

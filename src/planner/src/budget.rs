@@ -35,6 +35,48 @@ pub(crate) struct Budget {
     not_ready_floor: usize,
     window: Portion,
     wave: Portion,
+    serving: Serving,
+}
+
+/// Targets that take traffic, of which there must always be as many as are wanted: what replaces a target is healthy
+/// before the target goes.
+struct Serving {
+    /// A wanted one only if AWS says so; of what is not wanted any more all but those that AWS has given up.
+    targets: BTreeSet<TargetKey>,
+    wanted: usize,
+}
+
+impl Serving {
+    fn new(
+        standing: &BTreeSet<TargetKey>,
+        sight: &Sight<'_>,
+        holders: &BTreeMap<BindingId, Holder<'_>>,
+    ) -> Self {
+        // What is not going to be registered, nothing waits for.
+        let wanted: BTreeSet<_> = holders
+            .values()
+            .filter(|holder| holder.only_planned().is_none())
+            .flat_map(|holder| {
+                let wanted = holder
+                    .statement()
+                    .into_iter()
+                    .flat_map(|stated| stated.wanted.keys());
+                wanted.filter(|key| !holder.input.cluster.cordoned || standing.contains(*key))
+            })
+            .collect();
+        let serves = |key: &&TargetKey| match sight.serves(key) {
+            Some(serves) => serves,
+            None => !wanted.contains(key),
+        };
+        Self {
+            targets: standing.iter().filter(serves).cloned().collect(),
+            wanted: wanted.len(),
+        }
+    }
+
+    fn is_spare(&self, key: &TargetKey) -> bool {
+        !self.targets.contains(key) || self.targets.len() > self.wanted || sabotage::is_on("S6")
+    }
 }
 
 /// A number of removals per sliding time.
@@ -116,6 +158,7 @@ impl Budget {
             .max(size);
         let floor = (group * usize::from(guards.not_ready_floor_percent)).div_ceil(100);
         Self {
+            serving: Serving::new(&standing, sight, holders),
             standing,
             with_endpoint,
             not_ready_floor: floor.max(1),
@@ -132,6 +175,12 @@ impl Budget {
     fn take(&mut self, key: &TargetKey) {
         self.standing.remove(key);
         self.with_endpoint.remove(key);
+        self.serving.targets.remove(key);
+    }
+
+    /// Whether as many targets as are wanted take traffic without this one, too.
+    pub(crate) fn is_spare(&self, row: &LedgerTarget) -> bool {
+        self.serving.is_spare(row.key())
     }
 
     /// A confirmed absence: in waves, to zero.

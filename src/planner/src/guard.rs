@@ -41,6 +41,8 @@ pub(crate) struct Passed {
     /// Without proof, in portions.
     pub guarded: Vec<Subtraction>,
     pub relists: Vec<RelistRequest>,
+    /// Whether AWS is to be asked for the health of targets again.
+    pub look: bool,
 }
 
 impl Passed {
@@ -184,6 +186,9 @@ impl Guard<'_> {
                 Verdict::Hold((reason, until)) => {
                     alarm.set_if(until);
                     holds.removal(reason, row.key(), &row.bindings, until);
+                    if reason == HoldReason::AwaitingHealth {
+                        passed.look |= self.looks_again(alarm);
+                    }
                     let confirmable = matches!(reason, HoldReason::GuardWindow | HoldReason::LastTarget);
                     // A cluster that confirms that an endpoint is not ready says nothing new.
                     if confirmable && ground != Ground::NotReady {
@@ -193,6 +198,14 @@ impl Guard<'_> {
             }
         }
         passed.relists = relists.into_vec();
+    }
+
+    /// Whether AWS is to be asked again whether targets are healthy; otherwise it will be.
+    fn looks_again(&self, alarm: &mut Alarm) -> bool {
+        let Input { now, guards, .. } = self.input;
+        let due = self.sight.at.map(|at| later(at, guards.health_poll));
+        alarm.set_if(due.filter(|due| due > now));
+        due.is_none_or(|due| due <= *now)
     }
 
     /// What time or the cluster must bring before the removal is weighed at all.
@@ -227,6 +240,9 @@ impl Guard<'_> {
         }
         if ground == Ground::NotReady {
             return budget.spend_not_ready(row);
+        }
+        if !budget.is_spare(row) {
+            return Verdict::Hold((HoldReason::AwaitingHealth, None));
         }
         if self.is_confirmed(row) {
             budget.spend_wave(row)

@@ -12,10 +12,11 @@ struct Promise {
 }
 
 /// Every promise whose protection has a switch (`model::sabotage`).
-const PROMISES: [Promise; 15] = [
+const PROMISES: [Promise; 16] = [
     planner("S1"),
     planner("S2"),
     planner("S3"),
+    planner("S6"),
     planner("S7"),
     planner("S10"),
     planner("S12"),

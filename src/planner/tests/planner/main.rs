@@ -9,4 +9,5 @@ mod rule_world;
 mod rules;
 mod scenarios;
 mod silence;
+mod switch;
 mod world;

@@ -160,6 +160,16 @@ impl Stage {
             ["agent", "down", cluster] => drop(self.world.down.insert(self.clusters[cluster])),
             ["agent", "up", cluster] => drop(self.world.down.remove(&self.clusters[cluster])),
             ["wait", time] => self.world.wait(time.parse().unwrap()),
+            ["health", state, ref pods @ ..] => {
+                let state = match state {
+                    "initial" => HealthState::Initial,
+                    "healthy" => HealthState::Healthy,
+                    other => panic!("no state is called {other}"),
+                };
+                for ip in pods {
+                    self.world.aws.insert(key(ip.parse().unwrap()), state.clone());
+                }
+            }
             ["observe"] => self.world.observe(SignedDuration::ZERO),
             ["foreign", address] => {
                 let key = TargetKey::ip(address.parse().unwrap(), crate::world::PORT);

@@ -154,6 +154,8 @@ pub(crate) struct World {
     pub frozen: bool,
     /// What AWS has: registered, or draining.
     pub aws: BTreeMap<TargetKey, HealthState>,
+    /// What AWS says first of a target.
+    pub first_health: HealthState,
     /// What AWS had, for answers that are stale.
     pub past: Vec<(Timestamp, BTreeMap<TargetKey, HealthState>)>,
     pub registered_calls: Vec<(Timestamp, Addition)>,
@@ -209,6 +211,7 @@ impl World {
             failure: None,
             frozen: false,
             aws: BTreeMap::new(),
+            first_health: HealthState::Healthy,
             past: Vec::new(),
             registered_calls: Vec::new(),
             deregistered: Vec::new(),
@@ -488,7 +491,7 @@ impl World {
                         self.registered_calls.push((self.now, addition.clone()));
                         let key = &addition.target.key;
                         if fate != Fate::CallLost {
-                            self.aws.insert(key.clone(), HealthState::Healthy);
+                            self.aws.insert(key.clone(), self.first_health.clone());
                         }
                         self.record(key, LedgerState::Registered, fate);
                     }
