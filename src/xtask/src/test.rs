@@ -1,7 +1,5 @@
 //! `cargo xtask test`: everything that can be checked on this machine, and what could not be.
 
-use std::process::Command;
-
 use anyhow::{Context, Result, bail};
 
 use crate::postgres::Source;
@@ -55,7 +53,7 @@ impl Test {
             .args(&self.filter);
         report.part("Rust tests", command::run(&mut tests).into());
         if self.filter.is_empty() {
-            report.part("contract suite", contract());
+            report.part("contract suite", contract(&environment));
         }
         // It checks every dependency once more, which is worth it where a change is to go in.
         if strict && self.filter.is_empty() {
@@ -112,15 +110,17 @@ fn suite() -> std::path::PathBuf {
     cache::checkout().join("tests/contract")
 }
 
-fn contract() -> Outcome {
+fn contract(environment: &[(&'static str, std::path::PathBuf)]) -> Outcome {
     let suite = suite();
     let python = match python::requirements(&suite.join("requirements.txt")) {
         Ok(python) => python,
         Err(missing) => return Outcome::Skipped(format!("{missing:#}")),
     };
     let run = || {
-        let mut pytest = Command::new(python);
+        let mut pytest = command::with_database();
         pytest
+            .arg(python)
+            .envs(environment.iter().cloned())
             .args(["-m", "pytest", "--quiet", "-p", "no:cacheprovider"])
             .arg(&suite)
             .env("AWSSIM_BIN", demo::target()?.join("awssim"))
