@@ -452,7 +452,6 @@ impl History {
     /// All clusters speak, all is well: wanted is registered in the end.
     fn converge(mut self) {
         self.world.restored = false;
-        self.world.drifts.clear();
         self.world.down.clear();
         for cluster in self.clusters.clone() {
             self.world.set_mode(cluster, Mode::Full);
@@ -468,6 +467,8 @@ impl History {
         }
         let mut quiet = 0;
         for _ in 0..60 {
+            // What vanished while nobody served it is noticed only now. Somebody says that there is no contest.
+            self.world.drifts.clear();
             let calls = self.world.registered_calls.len() + self.world.deregistered.len();
             self.wait(16_000);
             self.happen(Event::Observe { stale: 0 });
