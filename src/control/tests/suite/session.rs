@@ -410,15 +410,15 @@ async fn a_session_is_woken_by_what_concerns_its_cluster() -> anyhow::Result<()>
 async fn a_poll_alone_finds_what_no_wake_told_of_and_bothers_nobody_else() -> anyhow::Result<()> {
     let fixture = Fixture::polling(std::time::Duration::from_millis(50)).await?;
     let tasks = runtime::Tasks::new();
-    // Nobody listens.
-    fixture
-        .control
-        .spawn(&tasks, store::Hub::new(fixture.store.clone()).subscribe());
     let (one, two) = (fixture.cluster("one").await?, fixture.cluster("two").await?);
     let mut concerned = fixture.control.open(&one, hello("one")).await?;
     let mut other = fixture.control.open(&two, hello("two")).await?;
     concerned.outgoing().await?;
     other.outgoing().await?;
+    // Nobody listens, and the first poll comes when both streams are open: before, that itself would be news.
+    fixture
+        .control
+        .spawn(&tasks, store::Hub::new(fixture.store.clone()).subscribe());
     // The first poll knows nothing before it.
     concerned.woken().await;
     other.woken().await;
