@@ -110,6 +110,14 @@ pub(crate) fn is_refused(input: &Input) -> bool {
         .is_some_and(|failure| refused(failure.reason))
 }
 
+/// Whether AWS refused the last registration for want of room, which only removals make.
+pub(crate) fn is_full(input: &Input) -> bool {
+    input
+        .failure
+        .as_ref()
+        .is_some_and(|failure| failure.reason == Reason::QuotaExceeded)
+}
+
 pub(crate) fn additions(
     input: &Input,
     sight: &Sight<'_>,

@@ -38,12 +38,14 @@ pub(crate) struct Budget {
     serving: Serving,
 }
 
-/// Targets that take traffic, of which there must always be as many as are wanted: what replaces a target is healthy
-/// before the target goes.
+/// Who takes traffic, where a binding turned to other pods or another port: nothing of what it had goes before as many of
+/// what it has now are healthy, or all of them.
 struct Serving {
-    /// A wanted one only if AWS says so; of what is not wanted any more all but those that AWS has given up.
-    targets: BTreeSet<TargetKey>,
+    /// Not wanted any more, and not given up by AWS's health checks.
+    old: BTreeSet<TargetKey>,
+    /// How many are wanted, and how many of these AWS calls healthy.
     wanted: usize,
+    healthy: usize,
 }
 
 impl Serving {
@@ -64,18 +66,20 @@ impl Serving {
                 wanted.filter(|key| !holder.input.cluster.cordoned || standing.contains(*key))
             })
             .collect();
-        let serves = |key: &&TargetKey| match sight.serves(key) {
-            Some(serves) => serves,
-            None => !wanted.contains(key),
-        };
+        let is_old = |key: &&TargetKey| !wanted.contains(key) && sight.serves(key) != Some(false);
+        let is_healthy = |key: &&&TargetKey| standing.contains(**key) && sight.serves(key) == Some(true);
         Self {
-            targets: standing.iter().filter(serves).cloned().collect(),
+            old: standing.iter().filter(is_old).cloned().collect(),
             wanted: wanted.len(),
+            healthy: wanted.iter().filter(is_healthy).count(),
         }
     }
 
+    /// More old ones than are wanted are of no use. Once enough new ones are healthy they will be for the rest: with each
+    /// that goes fewer are needed.
     fn is_spare(&self, key: &TargetKey) -> bool {
-        !self.targets.contains(key) || self.targets.len() > self.wanted || sabotage::is_on("S6")
+        let enough = self.old.len() > self.wanted || self.healthy >= self.old.len();
+        enough || !self.old.contains(key) || sabotage::is_on("S6")
     }
 }
 
@@ -175,10 +179,10 @@ impl Budget {
     fn take(&mut self, key: &TargetKey) {
         self.standing.remove(key);
         self.with_endpoint.remove(key);
-        self.serving.targets.remove(key);
+        self.serving.old.remove(key);
     }
 
-    /// Whether as many targets as are wanted take traffic without this one, too.
+    /// Whether what replaces the target takes traffic.
     pub(crate) fn is_spare(&self, row: &LedgerTarget) -> bool {
         self.serving.is_spare(row.key())
     }

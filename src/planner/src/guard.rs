@@ -17,6 +17,7 @@ use model::{
 
 use crate::{
     absence::{Holder, Word},
+    addition::is_full,
     budget::{Budget, Verdict},
     contest::Contest,
     holds::{Alarm, Holds},
@@ -241,7 +242,8 @@ impl Guard<'_> {
         if ground == Ground::NotReady {
             return budget.spend_not_ready(row);
         }
-        if !budget.is_spare(row) {
+        // Where there is no room for the new, the old must make it.
+        if !budget.is_spare(row) && !is_full(self.input) {
             return Verdict::Hold((HoldReason::AwaitingHealth, None));
         }
         if self.is_confirmed(row) {

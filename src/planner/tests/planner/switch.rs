@@ -67,3 +67,22 @@ proptest! {
         prop_assert!(!world.plan().steps.iter().any(registers));
     }
 }
+
+/// As where `externalTrafficPolicy: Local` makes most nodes fail their health checks for good.
+#[test]
+fn one_of_many_leaves_although_most_of_the_others_are_never_healthy() {
+    let mut world = World::new();
+    let cluster = world.cluster("alpha", Mode::Full);
+    let binding = world.bind(cluster, "web");
+    world.state(binding, &[pods(1..=10)], Evidence::None);
+    world.settle();
+    for ip in 4..=10 {
+        world.aws.insert(key(ip), HealthState::Unhealthy);
+    }
+    world.observe(SignedDuration::ZERO);
+    world.state(binding, &[pods(2..=10)], Evidence::NotSelected);
+    world.settle();
+    world.wait(SignedDuration::from_secs(6));
+    world.settle();
+    assert_eq!(world.aws[&key(1)], HealthState::Draining);
+}
