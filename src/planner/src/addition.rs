@@ -103,19 +103,16 @@ impl Additions {
 /// Whether AWS refused the last registration for what it asked. Only removals may make room for it, or it will be
 /// refused for ever: they must not wait for each other.
 pub(crate) fn is_refused(input: &Input) -> bool {
-    let refused = |reason| matches!(reason, Reason::QuotaExceeded | Reason::InvalidTarget);
-    input
-        .failure
-        .as_ref()
-        .is_some_and(|failure| refused(failure.reason))
+    is_full(input) || last_failure(input) == Some(Reason::InvalidTarget)
 }
 
-/// Whether AWS refused the last registration for want of room, which only removals make.
+/// Whether it was for want of room.
 pub(crate) fn is_full(input: &Input) -> bool {
-    input
-        .failure
-        .as_ref()
-        .is_some_and(|failure| failure.reason == Reason::QuotaExceeded)
+    last_failure(input) == Some(Reason::QuotaExceeded)
+}
+
+fn last_failure(input: &Input) -> Option<Reason> {
+    input.failure.as_ref().map(|failure| failure.reason)
 }
 
 pub(crate) fn additions(
