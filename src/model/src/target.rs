@@ -174,7 +174,29 @@ pub struct ObservedTarget {
     pub description: Option<String>,
 }
 
+/// AWS's reason codes of targets that are good without a check.
+const NOT_IN_USE: &str = "Target.NotInUse";
+const HEALTH_CHECK_DISABLED: &str = "Target.HealthCheckDisabled";
+
 impl ObservedTarget {
+    /// Whether it can take traffic, as far as AWS says. Where no load balancer sends to the group, or nobody checks, there
+    /// is nothing that could be waited for. `None`: it is not decided yet, or not known.
+    pub fn serves(&self) -> Option<bool> {
+        match (&self.state, self.reason.as_deref()) {
+            (HealthState::Healthy, _)
+            | (HealthState::Unused, Some(NOT_IN_USE))
+            | (HealthState::Unavailable, Some(HEALTH_CHECK_DISABLED)) => Some(true),
+            (
+                HealthState::Unhealthy
+                | HealthState::UnhealthyDraining
+                | HealthState::Unused
+                | HealthState::Draining,
+                _,
+            ) => Some(false),
+            (HealthState::Initial | HealthState::Unavailable | HealthState::Other(_), _) => None,
+        }
+    }
+
     /// Whether AWS counts it as registered: a draining target was deregistered, and `Target.NotRegistered` says itself.
     pub fn is_registered(&self) -> bool {
         !matches!(self.state, HealthState::Draining)
@@ -206,6 +228,42 @@ mod tests {
             }
             .to_string(),
             "i-0abc:30001"
+        );
+    }
+
+    #[test]
+    fn a_target_serves_where_aws_calls_it_healthy_or_checks_nothing() {
+        let serves = |state, reason: Option<&str>| {
+            let target = Target {
+                key: TargetKey::ip("10.0.0.1".parse().unwrap(), 80),
+                zone: None,
+            };
+            let observed = ObservedTarget {
+                target,
+                state,
+                reason: reason.map(str::to_owned),
+                description: None,
+            };
+            observed.serves()
+        };
+        assert_eq!(serves(HealthState::Healthy, None), Some(true));
+        assert_eq!(serves(HealthState::Unused, Some("Target.NotInUse")), Some(true));
+        assert_eq!(
+            serves(HealthState::Unused, Some("Target.InvalidState")),
+            Some(false)
+        );
+        assert_eq!(
+            serves(HealthState::Unavailable, Some("Target.HealthCheckDisabled")),
+            Some(true)
+        );
+        assert_eq!(serves(HealthState::Unavailable, Some("Elb.InternalError")), None);
+        assert_eq!(
+            serves(HealthState::Initial, Some("Elb.InitialHealthChecking")),
+            None
+        );
+        assert_eq!(
+            serves(HealthState::Unhealthy, Some("Target.Timeout")),
+            Some(false)
         );
     }
 

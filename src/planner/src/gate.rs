@@ -26,8 +26,6 @@ use crate::{
 
 /// AWS's word for a target that it is about to check (DescribeTargetHealth, `TargetHealthReasonEnum`).
 const REGISTRATION_IN_PROGRESS: &str = "Elb.RegistrationInProgress";
-const NOT_IN_USE: &str = "Target.NotInUse";
-const HEALTH_CHECK_DISABLED: &str = "Target.HealthCheckDisabled";
 
 /// What is to become of the gates of a group's bindings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -270,27 +268,20 @@ impl Judge<'_> {
 
 /// What AWS's word for a target means for a pod. `None`: it says nothing.
 fn of_health(observed: &ObservedTarget) -> Option<GateState> {
+    let status = match (observed.serves(), &observed.state) {
+        (Some(true), _) => Truth::True,
+        (Some(false), _) | (None, HealthState::Initial) => Truth::False,
+        (None, _) => return None,
+    };
     let ObservedTarget {
         target: _,
         state,
         reason,
         description,
     } = observed;
-    let reason = reason.as_deref();
-    let (status, word) = match (state, reason) {
-        (HealthState::Healthy, _) => (Truth::True, "Healthy"),
-        // No load balancer sends to the group, or nobody checks: there is nothing that could be waited for.
-        (HealthState::Unused, Some(NOT_IN_USE)) => (Truth::True, NOT_IN_USE),
-        (HealthState::Unavailable, Some(HEALTH_CHECK_DISABLED)) => (Truth::True, HEALTH_CHECK_DISABLED),
-        (HealthState::Initial, _) => (Truth::False, "Initial"),
-        (HealthState::Unhealthy, _) => (Truth::False, "Unhealthy"),
-        (HealthState::UnhealthyDraining, _) => (Truth::False, "UnhealthyDraining"),
-        (HealthState::Unused, _) => (Truth::False, "Unused"),
-        (HealthState::Draining, _) => (Truth::False, "Draining"),
-        (HealthState::Unavailable | HealthState::Other(_), _) => return None,
-    };
-    let message = description.as_deref().unwrap_or_default();
-    Some(say(status, reason.unwrap_or(word), message))
+    // AWS gives a reason for every state but one.
+    let reason = reason.clone().unwrap_or_else(|| format!("{state:?}"));
+    Some(say(status, &reason, description.as_deref().unwrap_or_default()))
 }
 
 fn say(status: Truth, reason: &str, message: &str) -> GateState {

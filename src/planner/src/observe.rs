@@ -79,16 +79,9 @@ impl<'a> Sight<'a> {
         self.targets.get(key).is_some_and(unhealthy)
     }
 
-    /// Whether the target takes traffic, as far as AWS can say. Where it is asked of nobody whether a target is healthy,
-    /// each is good.
+    /// Whether the target can take traffic, as far as AWS says.
     pub(crate) fn serves(&self, key: &TargetKey) -> Option<bool> {
-        let ObservedTarget { state, reason, .. } = self.targets.get(key)?;
-        match state {
-            HealthState::Healthy | HealthState::Unavailable => Some(true),
-            HealthState::Unused => Some(reason.as_deref() == Some("Target.NotInUse")),
-            HealthState::Unhealthy | HealthState::UnhealthyDraining | HealthState::Draining => Some(false),
-            HealthState::Initial | HealthState::Other(_) => None,
-        }
+        self.targets.get(key)?.serves()
     }
 
     /// All targets that AWS has.
