@@ -29,9 +29,6 @@ pub(crate) struct Ripe(Vec<Batch>);
 impl Ripe {
     /// Asks how much longer the plan's other batches should gather, and answers when the next of them is ripe.
     pub(crate) fn ask(&mut self, permits: &Permits, plan: &Plan) -> Option<Duration> {
-        let Permits {
-            client, arn, tenant, ..
-        } = permits;
         let mut targets = BTreeMap::<Batch, usize>::new();
         for step in &plan.steps {
             if let Some(lane) = lane(step) {
@@ -44,7 +41,9 @@ impl Ripe {
             if self.0.contains(&batch) {
                 continue;
             }
-            let wait = client.gather(tenant, arn, batch, targets);
+            let wait = permits
+                .client
+                .gather(&permits.tenant, &permits.arn, batch, targets);
             if wait.is_zero() {
                 self.0.push(batch);
             } else {
@@ -56,7 +55,7 @@ impl Ripe {
 
     /// Leaves in the plan what is ripe, and what calls nobody.
     pub(crate) fn pick(&self, plan: &mut Plan) {
-        retain(plan, &self.0);
+        retain(plan, |batch| self.0.contains(&batch));
     }
 
     /// What the plan had of it is sent.
@@ -72,8 +71,8 @@ pub(crate) struct Permits {
     arn: TargetGroupArn,
     /// Among whom calls alternate.
     pub(crate) tenant: String,
-    granted: Vec<Permit>,
-    asked: Vec<Asked>,
+    granted: BTreeMap<Batch, Permit>,
+    asked: BTreeMap<Batch, Asked>,
 }
 
 struct Asked {
@@ -87,8 +86,8 @@ impl Permits {
             client: client.clone(),
             arn: arn.clone(),
             tenant: String::new(),
-            granted: Vec::new(),
-            asked: Vec::new(),
+            granted: BTreeMap::new(),
+            asked: BTreeMap::new(),
         }
     }
 
@@ -101,47 +100,37 @@ impl Permits {
         next: Option<Duration>,
         turn: &mut Turn,
     ) -> Waited<()> {
-        let lanes: Vec<Lane> = ripe.0.iter().filter_map(|batch| lane_of(plan, *batch)).collect();
-        let needed = |lane: Lane| lanes.iter().any(|needed| Batch::from(*needed) == lane.into());
-        self.granted.retain(|permit| needed(permit.lane()));
+        let lane_of = |batch: &Batch| Some((*batch, lane_of(plan, *batch)?));
+        let lanes: BTreeMap<_, _> = ripe.0.iter().filter_map(lane_of).collect();
+        self.granted.retain(|batch, _| lanes.contains_key(batch));
         // A place in a more urgent lane than necessary is kept, too.
-        self.asked.retain(|asked| {
-            lanes
-                .iter()
-                .any(|lane| Batch::from(*lane) == asked.lane.into() && asked.lane <= *lane)
-        });
-        for lane in lanes {
-            if !self.has(lane)
-                && !self
-                    .asked
-                    .iter()
-                    .any(|asked| Batch::from(asked.lane) == lane.into())
-            {
+        self.asked
+            .retain(|batch, asked| lanes.get(batch).is_some_and(|lane| asked.lane <= *lane));
+        for (batch, lane) in lanes {
+            if !self.granted.contains_key(&batch) && !self.asked.contains_key(&batch) {
                 let permit = self.ask(lane);
-                self.asked.push(Asked { lane, permit });
+                self.asked.insert(batch, Asked { lane, permit });
             }
         }
         if !self.granted.is_empty() {
             return Waited::AtOnce(());
         }
-        let is_first = self
-            .asked
-            .iter()
-            .any(|asked| Batch::from(asked.lane) == Batch::Proven);
-        let asked = &mut self.asked;
+        let is_first = self.asked.contains_key(&Batch::Proven);
         let first = poll_fn(|context| {
-            let polled = asked.iter_mut().enumerate().find_map(|(index, asked)| {
-                match asked.permit.poll_unpin(context) {
-                    Poll::Ready(permit) => Some((index, permit)),
-                    Poll::Pending => None,
-                }
+            let mut polled = self
+                .asked
+                .iter_mut()
+                .map(|(batch, asked)| (*batch, asked.permit.poll_unpin(context)));
+            let ready = polled.find_map(|(batch, permit)| match permit {
+                Poll::Ready(permit) => Some((batch, permit)),
+                Poll::Pending => None,
             });
-            polled.map_or(Poll::Pending, Poll::Ready)
+            ready.map_or(Poll::Pending, Poll::Ready)
         });
         let granted = turn.wait(first, !is_first, next).await;
-        granted.map(|(index, permit)| {
-            drop(self.asked.swap_remove(index));
-            self.granted.push(permit);
+        granted.map(|(batch, permit)| {
+            self.asked.remove(&batch);
+            self.granted.insert(batch, permit);
         })
     }
 
@@ -150,30 +139,18 @@ impl Permits {
     pub(crate) fn cover(&mut self, plan: &mut Plan, ripe: &Ripe) {
         for batch in &ripe.0 {
             if let Some(lane) = lane_of(plan, *batch)
-                && !self.has(lane)
+                && !self.granted.contains_key(batch)
                 && let Some(permit) = self.client.try_permit(lane)
             {
-                self.granted.push(permit);
+                self.granted.insert(*batch, permit);
             }
         }
-        let covered: Vec<Batch> = self.granted.iter().map(|permit| permit.lane().into()).collect();
-        retain(plan, &covered);
-    }
-
-    fn has(&self, lane: Lane) -> bool {
-        self.granted
-            .iter()
-            .any(|permit| Batch::from(permit.lane()) == lane.into())
+        retain(plan, |batch| self.granted.contains_key(&batch));
     }
 
     async fn take(&mut self, lane: Lane) -> Permit {
-        let batch = Batch::from(lane);
-        match self
-            .granted
-            .iter()
-            .position(|permit| batch == permit.lane().into())
-        {
-            Some(index) => self.granted.swap_remove(index),
+        match self.granted.remove(&lane.into()) {
+            Some(permit) => permit,
             None => self.ask(lane).await,
         }
     }
@@ -190,10 +167,10 @@ impl Permits {
     }
 }
 
-/// Leaves in the plan the steps of these batches, and those that call nobody.
-fn retain(plan: &mut Plan, batches: &[Batch]) {
+/// Leaves in the plan the steps of the batches that go, and those that call nobody.
+fn retain(plan: &mut Plan, goes: impl Fn(Batch) -> bool) {
     plan.steps
-        .retain(|step| lane(step).is_none_or(|lane| batches.contains(&lane.into())));
+        .retain(|step| lane(step).is_none_or(|lane| goes(lane.into())));
 }
 
 /// The most urgent lane of the batch's steps, if the plan has any.
