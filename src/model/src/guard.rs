@@ -35,8 +35,6 @@ pub struct Guards {
     pub contest_window: SignedDuration,
     /// How long new targets wait for the security-group rules that their binding asks for.
     pub opening_wait: SignedDuration,
-    /// How often AWS is asked for the health of new targets while old ones stay for their sake.
-    pub health_poll: SignedDuration,
     pub unbinding: Unbinding,
 }
 
@@ -79,7 +77,6 @@ impl Default for Guards {
             consistency_grace: SignedDuration::from_secs(15),
             contest_window: SignedDuration::from_hours(1),
             opening_wait: SignedDuration::from_secs(15),
-            health_poll: SignedDuration::from_secs(5),
             unbinding: Unbinding::default(),
         }
     }

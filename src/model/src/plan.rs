@@ -34,6 +34,15 @@ pub struct Plan {
     pub statuses: BTreeMap<BindingId, BindingStatus>,
 }
 
+impl Plan {
+    /// Whether something stays only until AWS finds other targets healthy.
+    pub fn awaits_health(&self) -> bool {
+        self.holds
+            .iter()
+            .any(|hold| hold.reason == HoldReason::AwaitingHealth)
+    }
+}
+
 /// A target's key as a map key that JSON can hold.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MarkKey(pub TargetKey);

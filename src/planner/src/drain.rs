@@ -10,6 +10,9 @@ use crate::{input::Input, observe::Sight};
 
 /// The drains that are over. One is under way until an answer from after the deregistration shows no draining target.
 pub fn drained(input: &Input) -> Vec<Drained> {
+    if input.drains.is_empty() {
+        return Vec::new();
+    }
     let sight = Sight::of(input);
     let gone = matches!(input.facts, Observed::Absent { .. });
     let mut over = Vec::new();

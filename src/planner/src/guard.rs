@@ -42,8 +42,6 @@ pub(crate) struct Passed {
     /// Without proof, in portions.
     pub guarded: Vec<Subtraction>,
     pub relists: Vec<RelistRequest>,
-    /// Whether AWS is to be asked for the health of targets again.
-    pub look: bool,
 }
 
 impl Passed {
@@ -187,9 +185,6 @@ impl Guard<'_> {
                 Verdict::Hold((reason, until)) => {
                     alarm.set_if(until);
                     holds.removal(reason, row.key(), &row.bindings, until);
-                    if reason == HoldReason::AwaitingHealth {
-                        passed.look |= self.looks_again(alarm);
-                    }
                     let confirmable = matches!(reason, HoldReason::GuardWindow | HoldReason::LastTarget);
                     // A cluster that confirms that an endpoint is not ready says nothing new.
                     if confirmable && ground != Ground::NotReady {
@@ -199,14 +194,6 @@ impl Guard<'_> {
             }
         }
         passed.relists = relists.into_vec();
-    }
-
-    /// Whether AWS is to be asked again whether targets are healthy; otherwise it will be.
-    fn looks_again(&self, alarm: &mut Alarm) -> bool {
-        let Input { now, guards, .. } = self.input;
-        let due = self.sight.at.map(|at| later(at, guards.health_poll));
-        alarm.set_if(due.filter(|due| due > now));
-        due.is_none_or(|due| due <= *now)
     }
 
     /// What time or the cluster must bring before the removal is weighed at all.

@@ -104,7 +104,6 @@ pub fn plan(input: &Input) -> Plan {
         told,
         guarded,
         relists,
-        look,
     } = removals;
     if addition::is_refused(input) && !guarded.is_empty() {
         // AWS would refuse again, and what comes after a refusal would never go.
@@ -136,10 +135,6 @@ pub fn plan(input: &Input) -> Plan {
         wake_at: alarm.at(),
         statuses: BTreeMap::new(),
     };
-    // What is to be done does not wait for a look that only what stays needs.
-    if look && plan.steps.is_empty() {
-        plan.observe = plan.observe.or(Some(Observe::Verify));
-    }
     plan.statuses = status::statuses(input, &holders, &plan, contest);
     plan
 }

@@ -50,6 +50,33 @@ pub(crate) enum Error {
     Observe(#[from] aws::Error),
 }
 
+/// What is known of a group, and what follows from it.
+struct Decision {
+    input: Input,
+    plan: Plan,
+    gates: Gates,
+}
+
+impl Decision {
+    fn of(input: Input) -> Self {
+        Self {
+            plan: planner::plan(&input),
+            gates: planner::gates(&input),
+            input,
+        }
+    }
+
+    /// Whether somebody waits for AWS to find targets healthy: pods to be ready, or old targets to go.
+    fn awaits_health(&self) -> bool {
+        self.gates.waiting || self.plan.awaits_health()
+    }
+
+    /// How long until time alone may change it.
+    fn wake_in(&self) -> Option<Duration> {
+        wake_in(self.input.now, self.plan.wake_at)
+    }
+}
+
 /// What AWS says of a group and its targets.
 type Described = (Observed<TargetGroupFacts>, Observed<Vec<ObservedTarget>>);
 
@@ -62,7 +89,7 @@ enum Look {
     Health,
 }
 
-/// How full the bucket of reads must be for those that only pods wait for.
+/// How full the bucket of reads must be for those that nobody's change waits for.
 const WAITING_LEVEL: f64 = 0.5;
 
 /// How long a target group's deregistration delay is believed.
@@ -91,49 +118,48 @@ impl Context {
             if self.open(&input).await? {
                 input = self.gather(arn, memory).await?;
             }
-            let mut plan = planner::plan(&input);
-            let gates = planner::gates(&input);
-            if !observed && let Some(look) = self.should_observe(&input, &plan, &gates, memory) {
+            let mut decision = Decision::of(input);
+            if !observed && let Some(look) = self.should_observe(&decision, memory) {
                 observed = true;
                 self.observe(arn, memory, look).await?;
-                self.ask_delay(&input, memory).await;
+                self.ask_delay(&decision.input, memory).await;
                 continue;
             }
-            memory.heard.follow(&plan);
-            if plan.steps.is_empty() {
-                self.report(&input, &plan, memory).await?;
-                let again = gates.waiting.then_some(self.settings.observe_waiting_every);
-                return Ok(earlier(again, wake_in(input.now, plan.wake_at)));
+            memory.heard.follow(&decision.plan);
+            if decision.plan.steps.is_empty() {
+                self.report(&decision, memory).await?;
+                let again = decision
+                    .awaits_health()
+                    .then_some(self.settings.observe_waiting_every);
+                return Ok(earlier(again, decision.wake_in()));
             }
-            permits.tenant = tenant(&input);
-            let next = ripe.ask(&permits, &plan);
-            ripe.pick(&mut plan);
-            if plan.steps.is_empty() {
+            permits.tenant = tenant(&decision.input);
+            let next = ripe.ask(&permits, &decision.plan);
+            ripe.pick(&mut decision.plan);
+            if decision.plan.steps.is_empty() {
                 // Each change that joins wakes the group, and so does the end of the wait.
                 if applied {
-                    self.report(&input, &plan, memory).await?;
+                    self.report(&decision, memory).await?;
                 } else {
-                    self.note(&input, &plan, memory).await?;
+                    self.note(&decision, memory).await?;
                 }
-                return Ok(earlier(next, wake_in(input.now, plan.wake_at)));
+                return Ok(earlier(next, decision.wake_in()));
             }
+            let plan = &mut decision.plan;
             if plan.steps.iter().any(Step::writes_aws) {
-                match permits.wait(&plan, &ripe, next, turn).await {
-                    Waited::AtOnce(()) => permits.cover(&mut plan, &ripe),
+                match permits.wait(plan, &ripe, next, turn).await {
+                    Waited::AtOnce(()) => permits.cover(plan, &ripe),
                     // What changed meanwhile joins the call, or goes before it.
                     Waited::Later(()) | Waited::Woken => continue,
                     Waited::Stopped => return Ok(None),
                 }
             }
             (applied, rounds) = (true, rounds + 1);
-            ripe.sent(&plan);
-            let failure = self.apply(arn, &plan, &mut permits, &memory.heard).await?;
-            let failed = failure.is_some();
-            memory.seen.failure = failure;
-            if failed {
-                let input = self.gather(arn, memory).await?;
-                let plan = planner::plan(&input);
-                self.report(&input, &plan, memory).await?;
+            ripe.sent(plan);
+            memory.seen.failure = self.apply(arn, plan, &mut permits, &memory.heard).await?;
+            if memory.seen.failure.is_some() {
+                let decision = Decision::of(self.gather(arn, memory).await?);
+                self.report(&decision, memory).await?;
                 return Ok(Some(memory.backoff.next_delay()));
             }
             memory.backoff.reset();
@@ -161,7 +187,8 @@ impl Context {
 
     /// Whether AWS must be asked before this plan counts: the plan says so, or the last answer is old and somebody is
     /// interested in the group.
-    fn should_observe(&self, input: &Input, plan: &Plan, gates: &Gates, memory: &Memory) -> Option<Look> {
+    fn should_observe(&self, decision: &Decision, memory: &Memory) -> Option<Look> {
+        let Decision { input, plan, .. } = decision;
         let before = |age: Duration| input.now - SignedDuration::try_from(age).unwrap_or(SignedDuration::MAX);
         match plan.observe {
             Some(Observe::First | Observe::Verify) => return Some(Look::All),
@@ -171,9 +198,9 @@ impl Context {
         if memory.is_older_than(before(self.settings.observe_every)) {
             return Some(Look::All);
         }
-        // Pods that wait have a half of the reads: the other is for who changes something.
+        // Who only waits has a half of the reads: the other is for who changes something.
         let due = memory.is_health_older_than(before(self.settings.observe_waiting_every));
-        (gates.waiting && due && self.is_idle()).then_some(Look::Health)
+        (decision.awaits_health() && due && self.is_idle()).then_some(Look::Health)
     }
 
     /// Whether reads are left for what nobody's change waits for.
@@ -214,9 +241,8 @@ impl Context {
             Ok(described) => described,
             Err(error) => {
                 memory.seen.failure = Some(error.problem());
-                let input = self.gather(arn, memory).await?;
-                let plan = planner::plan(&input);
-                self.report(&input, &plan, memory).await?;
+                let decision = Decision::of(self.gather(arn, memory).await?);
+                self.report(&decision, memory).await?;
                 return Err(error.into());
             }
         };
@@ -244,8 +270,9 @@ impl Context {
     }
 
     /// Tells what became of the bindings, beside what must be [noted](Self::note).
-    async fn report(&self, input: &Input, plan: &Plan, memory: &mut Memory) -> Result<(), Error> {
-        self.note(input, plan, memory).await?;
+    async fn report(&self, decision: &Decision, memory: &mut Memory) -> Result<(), Error> {
+        self.note(decision, memory).await?;
+        let Decision { input, plan, .. } = decision;
         if memory.statuses != plan.statuses {
             self.store.report(&self.fence, &plan.statuses).await?;
             memory.statuses.clone_from(&plan.statuses);
@@ -264,10 +291,10 @@ impl Context {
     }
 
     /// Notes what the guards keep back and since when, and asks clusters for what would release it.
-    async fn note(&self, input: &Input, plan: &Plan, memory: &mut Memory) -> Result<(), Error> {
+    async fn note(&self, decision: &Decision, memory: &mut Memory) -> Result<(), Error> {
+        let Decision { input, plan, gates } = decision;
         let arn = &input.arn;
-        let Gates { to_write, .. } = planner::gates(input);
-        self.write_gates(arn, &to_write, memory).await?;
+        self.write_gates(arn, &gates.to_write, memory).await?;
         let drained = planner::drained(input);
         self.store.finish_drains(&self.fence, arn, &drained).await?;
         if !plan.marks.is_empty() {

@@ -21,7 +21,7 @@ pub struct Settings {
     pub sweep: Duration,
     /// How old what AWS said may grow before it is asked again.
     pub observe_every: Duration,
-    /// The same while a pod waits for AWS to find it healthy.
+    /// The same while somebody waits for AWS to find targets healthy.
     pub observe_waiting_every: Duration,
     /// How many groups of a shard are worked on at once.
     pub concurrency: usize,

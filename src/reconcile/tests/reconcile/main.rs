@@ -5,6 +5,7 @@
 mod crashes;
 mod faults;
 mod pauses;
+mod replaced;
 mod rules;
 mod scarcity;
 mod world;

@@ -51,9 +51,6 @@ pub(crate) struct Guards {
     /// How long new targets wait for the security-group rules that their binding asks for.
     #[arg(long = "guard-opening-wait", env = "ELBOW_GUARD_OPENING_WAIT", value_parser = duration, default_value = "15s")]
     opening_wait: SignedDuration,
-    /// How often AWS is asked for the health of new targets while old ones stay for their sake.
-    #[arg(long = "guard-health-poll", env = "ELBOW_GUARD_HEALTH_POLL", value_parser = duration, default_value = "5s")]
-    health_poll: SignedDuration,
     /// The window in which deletions of a cluster's TargetGroupBindings are counted: too many become one hold.
     #[arg(long = "guard-unbinding-window", env = "ELBOW_GUARD_UNBINDING_WINDOW", value_parser = duration, default_value = "60s")]
     unbinding_window: SignedDuration,
@@ -91,7 +88,6 @@ impl From<Guards> for guard::Guards {
             consistency_grace,
             contest_window,
             opening_wait,
-            health_poll,
             unbinding_window,
             unbinding_percent,
             unbinding_always_meant,
@@ -111,7 +107,6 @@ impl From<Guards> for guard::Guards {
             consistency_grace,
             contest_window,
             opening_wait,
-            health_poll,
             unbinding: guard::Unbinding {
                 window: unbinding_window,
                 percent: unbinding_percent,

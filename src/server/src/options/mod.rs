@@ -60,7 +60,8 @@ pub(crate) struct Replica {
     /// How old what AWS said may grow before it is asked again.
     #[arg(long, env = "ELBOW_OBSERVE_EVERY", value_parser = humantime::parse_duration, default_value = "2m")]
     observe_every: Duration,
-    /// The same of a target group for which a pod with a readiness gate waits. Such reads take at most half of the budget.
+    /// The same of a target group while a pod with a readiness gate, or old targets that others replace, wait for healthy
+    /// ones. Such reads take at most half of the budget.
     #[arg(long, env = "ELBOW_OBSERVE_WAITING_EVERY", value_parser = humantime::parse_duration, default_value = "5s")]
     observe_waiting_every: Duration,
     /// How many ingress rules AWS lets a security group have: its quota "Inbound or outbound rules per security group".
