@@ -352,13 +352,13 @@ impl Store {
                     returning id
                 )
                 select f.id as "id?", o.shard as "shard?", o.security_group_id as "security_group_id?"
-                from finished f full join (
-                    select * from openings
-                    where binding_id in (
-                        select id from bindings
-                        where target_group_arn = $1 and deleted_at is not null and hold_id is null
-                    )
-                ) o on o.binding_id = f.id
+                from finished f left join openings o on o.binding_id = f.id
+                union all
+                -- Those that wait until the writer of their security group has given their rules up.
+                select null::uuid, o.shard, o.security_group_id
+                from openings o join bindings b on b.id = o.binding_id
+                where b.target_group_arn = $1 and b.deleted_at is not null and b.hold_id is null
+                    and (b.relinquished or b.standing not in ('served', 'contested'))
                 "#,
                 name,
             )

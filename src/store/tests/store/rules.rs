@@ -5,19 +5,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Result;
 use model::{
     BindingId, PlanId, SecurityGroupId,
-    binding::Peer,
+    binding::{Lifecycle, Peer},
     condition::{Problem, Reason},
     fact::Protocol,
     network::{LedgerRule, Openings, Permission, PortRange, RuleState, SecurityGroupRuleId, Standing},
     pause::Scope,
+    plan::Step,
     rule_plan::{
         Authorization, Confirmation, Revocation, RulePlan, RuleStep, Sharing, WhyAuthorize, WhyRevoke,
     },
+    stream::Change,
 };
 use serde_json::json;
 use store::{Error, Fence, Outcome, SettledRule, Wake};
 
-use crate::support::{Fixture, arn, cluster_spec, heard, plan_id, source};
+use crate::support::{Fixture, addition, arn, cluster_spec, heard, plan, plan_id, source};
 
 fn group() -> SecurityGroupId {
     "sg-0123456789abcdef0".parse().unwrap()
@@ -196,6 +198,56 @@ async fn openings_wake_the_security_group_and_their_standing_the_target_group() 
     let wakes = heard(&mut listener, &mut writer.fixture.sql).await?;
     assert!(wakes.contains(&woken), "{wakes:?}");
     assert!(store.security_groups(&shard).await?.is_empty());
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_a_held_deletion_without_targets_needed_open_wakes_the_security_group_as_it_ends() -> Result<()>
+{
+    let mut writer = Writer::new().await?;
+    let others: Vec<_> = (0..9).map(|number| source(&format!("web-{number}"))).collect();
+    writer.fixture.upsert(others).await?;
+    writer.fixture.age(120).await?;
+    writer.open(&[80]).await?;
+    writer.fixture.state(Change::Reset(Vec::new())).await?;
+    assert!(matches!(
+        writer.fixture.binding(&arn("web")).await?.lifecycle,
+        Lifecycle::DeletionHeld { .. }
+    ));
+
+    let store = writer.fixture.store.clone();
+    let mut listener = store.listen().await?;
+    assert_eq!(store.finish_bindings(&writer.fence, &arn("web")).await?, 1);
+    let shard = cluster_spec().shard();
+    let wakes = heard(&mut listener, &mut writer.fixture.sql).await?;
+    assert!(
+        wakes.contains(&Wake::SecurityGroup(shard.clone(), group())),
+        "{wakes:?}"
+    );
+    assert!(store.security_groups(&shard).await?.is_empty());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_deleted_binding_that_still_has_targets_wakes_no_security_group() -> Result<()> {
+    let mut writer = Writer::new().await?;
+    writer.open(&[80]).await?;
+    let store = writer.fixture.store.clone();
+    let targets = vec![addition("10.0.0.1", &[writer.binding])];
+    let step = Step::Register { targets };
+    store
+        .intend(
+            &writer.fence,
+            plan_id(),
+            &plan("web", vec![step.clone()]),
+            &[step],
+        )
+        .await?;
+    writer.fixture.delete([source("web")]).await?;
+
+    let mut listener = store.listen().await?;
+    assert_eq!(store.finish_bindings(&writer.fence, &arn("web")).await?, 0);
+    assert_eq!(heard(&mut listener, &mut writer.fixture.sql).await?, []);
     Ok(())
 }
 
