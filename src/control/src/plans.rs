@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use crate::{
     Control, Error, Listing, Page, Principal, text,
-    view::{PlanView, Preview, PreviewedObject},
+    view::{Preview, PreviewedObject},
 };
 
 impl Control {
@@ -29,20 +29,20 @@ impl Control {
         principal: &Principal,
         target_group: &Name,
         page: &Page,
-    ) -> Result<Listing<PlanView>, Error> {
+    ) -> Result<Listing<JournaledPlan>, Error> {
         principal.read("list plans")?;
         let after = page.after::<PlanId>()?;
         let group = self.whole_target_group(principal, target_group).await?;
         let plans = self.store.plans(&group.spec.arn, after, page.rows()).await?;
-        Ok(page.cut(plans, |plan| plan.id.to_string()).map(Into::into))
+        Ok(page.cut(plans, |plan| plan.id.to_string()))
     }
 
-    pub async fn get_plan(&self, principal: &Principal, id: PlanId) -> Result<PlanView, Error> {
+    pub async fn get_plan(&self, principal: &Principal, id: PlanId) -> Result<JournaledPlan, Error> {
         principal.read("read plans")?;
         let plan = self.store.plan(id).await?;
         let plan = plan.ok_or_else(|| Error::not_found("plan", &id))?;
         if self.sees_whole(principal, &plan.plan.target_group).await? {
-            Ok(plan.into())
+            Ok(plan)
         } else {
             Err(Error::not_found("plan", &id))
         }
@@ -215,24 +215,5 @@ impl Control {
             self.settings.guards.clone(),
             self.circumstances().await?,
         ))
-    }
-}
-
-impl From<JournaledPlan> for PlanView {
-    fn from(plan: JournaledPlan) -> Self {
-        let JournaledPlan {
-            id,
-            at,
-            epoch,
-            plan,
-            outcome,
-        } = plan;
-        Self {
-            id,
-            epoch,
-            at,
-            plan,
-            outcome,
-        }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use model::{
-    BindingId, HoldId, Name, Observed, PlanId, Shard, TargetGroupArn,
+    BindingId, HoldId, Name, Observed, Shard, TargetGroupArn,
     binding::Binding,
     cluster::{Cluster, Leaving},
     condition::{BindingStatus, Problem},
@@ -76,17 +76,6 @@ pub struct AdoptionView {
 pub struct ServiceView {
     pub service: ObjectName,
     pub facts: ServiceFacts,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub struct PlanView {
-    pub id: PlanId,
-    /// The epoch of the writer that made it.
-    pub epoch: u64,
-    pub at: Timestamp,
-    pub plan: Plan,
-    /// What became of each step; `None`: not known (yet).
-    pub outcome: Option<serde_json::Value>,
 }
 
 /// What would be, if objects were there.

@@ -1,6 +1,6 @@
 //! Plans.
 
-use control::view::{self, PlanView};
+use control::view;
 use jiff::Timestamp;
 use model::{
     BindingId, Name, PlanId, TargetGroupArn, TargetKey as Key,
@@ -157,15 +157,15 @@ impl From<view::PreviewedObject> for PreviewedObject {
     }
 }
 
-impl From<PlanView> for JournaledPlan {
-    fn from(view: PlanView) -> Self {
-        let PlanView {
+impl From<control::JournaledPlan> for JournaledPlan {
+    fn from(journaled: control::JournaledPlan) -> Self {
+        let control::JournaledPlan {
             id,
-            epoch,
             at,
+            epoch,
             plan,
             outcome,
-        } = view;
+        } = journaled;
         Self {
             id,
             at,
