@@ -15,7 +15,6 @@ use crate::{
     database::transaction,
     lease,
     row::{Row, limit, to_json},
-    stream::Stream,
     wake,
 };
 
@@ -107,11 +106,11 @@ impl Store {
     }
 
     /// The agent wrote what had this version, or there is no such pod any more.
-    pub async fn gate_written(&self, stream: Stream, version: i64) -> Result<()> {
+    pub async fn gate_written(&self, cluster: ClusterId, version: i64) -> Result<()> {
         transaction!(self, Op::SyncGates, |tx| {
             sqlx::query!(
                 "delete from gates where cluster_id = $1 and version = $2",
-                stream.cluster.0,
+                cluster.0,
                 version,
             )
             .execute(&mut *tx)

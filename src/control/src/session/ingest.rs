@@ -35,7 +35,7 @@ impl Session {
             }
             Statement::WriteBackResult { id, error: None } => {
                 if let Some(version) = self.told.gate_version(id) {
-                    store.gate_written(self.stream, version).await?;
+                    store.gate_written(self.stream.cluster, version).await?;
                 }
             }
         }

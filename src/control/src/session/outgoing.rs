@@ -21,8 +21,6 @@ pub(super) struct Told {
     version: i64,
     /// The same of gates.
     gate_version: i64,
-    /// Whether any gate was sent.
-    gates: bool,
     /// The reason that each binding had last. `None`: the first look at the statuses is yet to come; what it shows is no
     /// news, since an earlier stream has told it.
     reasons: Option<BTreeMap<BindingId, Reason>>,
@@ -78,9 +76,11 @@ impl Told {
         unread || unwritten
     }
 
-    /// The version of what was sent with this id, if it may be that of a gate.
+    /// The version of what was sent with this id, if it may be that of a gate that was sent.
     pub(super) fn gate_version(&self, id: u64) -> Option<i64> {
-        i64::try_from(id).ok().filter(|_| self.gates)
+        i64::try_from(id)
+            .ok()
+            .filter(|version| *version <= self.gate_version)
     }
 
     pub(super) fn write_back_failed(&mut self) {
@@ -207,7 +207,6 @@ impl Session {
             let last = rows.len() < usize::try_from(WRITE_BACKS).unwrap_or(usize::MAX);
             for row in rows {
                 self.told.gate_version = row.version;
-                self.told.gates = true;
                 directives.push(Directive::WriteGate(GateWriteBack {
                     id: u64::try_from(row.version).unwrap_or_default(),
                     pod: row.pod,

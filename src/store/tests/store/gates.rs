@@ -188,7 +188,7 @@ async fn a_gate_is_sent_when_it_changes_and_until_it_is_written() -> Result<()> 
     let news = fixture.store.gates(fixture.cluster, last, 10).await?;
     assert_eq!(news.len(), 1, "above what was sent");
 
-    fixture.store.gate_written(fixture.stream, last).await?;
+    fixture.store.gate_written(fixture.cluster, last).await?;
     assert_eq!(
         fixture.pending().await?.len(),
         1,
@@ -196,7 +196,7 @@ async fn a_gate_is_sent_when_it_changes_and_until_it_is_written() -> Result<()> 
     );
     fixture
         .store
-        .gate_written(fixture.stream, news[0].version)
+        .gate_written(fixture.cluster, news[0].version)
         .await?;
     assert_eq!(fixture.pending().await?, []);
     Ok(())
