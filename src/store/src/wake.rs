@@ -6,7 +6,7 @@
 use std::{convert::Infallible, error::Error as _, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
-use model::{BindingId, ClusterId, SecurityGroupId, Shard, TargetGroupArn, stream::Origin};
+use model::{BindingId, ClusterId, SecurityGroupId, Shard, TargetGroupArn, fact::ObjectName, stream::Origin};
 use sqlx::{
     PgConnection,
     postgres::{PgListener, PgPoolOptions},
@@ -284,6 +284,21 @@ pub(crate) async fn security_groups_of(
     .execute(connection)
     .await?;
     Ok(())
+}
+
+/// The groups of the bindings that refer to this service.
+pub(crate) async fn service(
+    connection: &mut PgConnection,
+    cluster: ClusterId,
+    service: &ObjectName,
+) -> Result<()> {
+    services(
+        connection,
+        cluster,
+        &service.namespace,
+        std::slice::from_ref(&service.name),
+    )
+    .await
 }
 
 /// The groups of the bindings that refer to these services.

@@ -27,13 +27,7 @@ impl Store {
             let written = write(tx, stream.cluster, service, vanished).await?;
             if written > 0 {
                 sweep(tx, stream.cluster, service).await?;
-                wake::services(
-                    tx,
-                    stream.cluster,
-                    &service.namespace,
-                    std::slice::from_ref(&service.name),
-                )
-                .await?;
+                wake::service(tx, stream.cluster, service).await?;
             }
             Ok(Ingested {
                 written,

@@ -33,44 +33,44 @@ impl Store {
         transaction!(self, Op::IngestPods, |tx| {
             stream::check(tx, stream).await?;
             let stated = change.stated();
-            let known = sqlx::query_scalar!(
-                "select pods_known from services where cluster_id = $1 and namespace = $2 and name = $3",
+            let Some(known) = sqlx::query!(
+                r#"
+                select pods_known, shortest_grace from services
+                where cluster_id = $1 and namespace = $2 and name = $3
+                "#,
                 cluster.0,
                 service.namespace,
                 service.name,
             )
             .fetch_optional(&mut *tx)
-            .await?;
-            let mut written = match (known, change) {
+            .await?
+            else {
                 // No binding refers to the Service.
-                (None, _) => {
-                    return Ok(Ingested {
-                        ignored: stated.len() as u64,
-                        ..Ingested::default()
-                    });
-                }
-                (Some(false), Change::Patch { .. }) => {
-                    return Ok(Ingested {
-                        needs_reset: true,
-                        ..Ingested::default()
-                    });
-                }
-                (Some(_), Change::Reset(pods)) => {
+                return Ok(Ingested {
+                    ignored: stated.len() as u64,
+                    ..Ingested::default()
+                });
+            };
+            if !known.pods_known && matches!(change, Change::Patch { .. }) {
+                return Ok(Ingested {
+                    needs_reset: true,
+                    ..Ingested::default()
+                });
+            }
+            let mut written = match change {
+                Change::Reset(pods) => {
                     synced(tx, cluster, "Pod", None).await?;
                     keep_only(tx, cluster, service, pods).await?
                 }
-                (Some(true), Change::Patch { deleted, .. }) => remove(tx, cluster, service, deleted).await?,
+                Change::Patch { deleted, .. } => remove(tx, cluster, service, deleted).await?,
             };
             written += upsert(tx, cluster, service, stated).await?;
-            written += describe(tx, cluster, service, shortest_grace).await?;
+            let shortest_grace = shortest_grace.map(i64::from);
+            if !known.pods_known || known.shortest_grace != shortest_grace {
+                written += describe(tx, cluster, service, shortest_grace).await?;
+            }
             if written > 0 {
-                wake::services(
-                    tx,
-                    cluster,
-                    &service.namespace,
-                    std::slice::from_ref(&service.name),
-                )
-                .await?;
+                wake::service(tx, cluster, service).await?;
             }
             Ok(Ingested {
                 written,
@@ -173,18 +173,17 @@ async fn describe(
     connection: &mut PgConnection,
     cluster: ClusterId,
     service: &ObjectName,
-    shortest_grace: Option<u32>,
+    shortest_grace: Option<i64>,
 ) -> Result<u64> {
     let described = sqlx::query!(
         r#"
         update services set pods_known = true, shortest_grace = $4
         where cluster_id = $1 and namespace = $2 and name = $3
-            and (not pods_known or shortest_grace is distinct from $4)
         "#,
         cluster.0,
         service.namespace,
         service.name,
-        shortest_grace.map(i64::from),
+        shortest_grace,
     )
     .execute(connection)
     .await?;

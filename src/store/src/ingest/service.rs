@@ -26,13 +26,7 @@ impl Store {
                     ..Ingested::default()
                 });
             }
-            wake::services(
-                tx,
-                stream.cluster,
-                &object.namespace,
-                std::slice::from_ref(&object.name),
-            )
-            .await?;
+            wake::service(tx, stream.cluster, object).await?;
             Ok(Ingested {
                 written: 1,
                 ..Ingested::default()

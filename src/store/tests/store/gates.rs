@@ -114,6 +114,19 @@ async fn gated_pods_are_unknown_until_a_reset_says_which_there_are() -> Result<(
     );
     assert_eq!(rows(&mut fixture.sql).await?, before);
 
+    // Their grace alone is news too.
+    heard(&mut listener, &mut fixture.sql).await?;
+    let nothing = Change::Patch {
+        upserted: vec![],
+        deleted: vec![],
+    };
+    assert_eq!(fixture.pods(nothing, Some(90)).await?.written, 1);
+    assert_eq!(
+        heard(&mut listener, &mut fixture.sql).await?,
+        [Wake::Group(arn("web"))]
+    );
+    assert_eq!(fixture.pod_facts().await?.shortest_grace, Some(90));
+
     let gone = Tombstone {
         object: object("a"),
         uid: uid("a"),
