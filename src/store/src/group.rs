@@ -10,22 +10,26 @@ use model::{
     cluster::Cluster,
     condition::Problem,
     drain::Drain,
-    fact::{Departure, EndpointSlice, PodRef, Service, ServiceFacts, Stated},
+    fact::{PodRef, ServiceFacts},
     group::{BoundService, GroupSnapshot},
     ledger::Removal,
     node::NodeFacts,
     pause::Pause,
     plan::Hold,
-    pod::{Pod, PodFacts, StoredPod},
     target_group::TargetGroup,
 };
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::Deserialize;
 use serde_json::Value;
 use uuid::Uuid;
 
 use crate::{
-    Error, Op, Result, Store, binding::BindingColumns, ingest, ledger::TargetRow, node::NodesRow,
-    opening::OpeningRow, row::Row,
+    Op, Result, Store,
+    binding::BindingColumns,
+    ledger::TargetRow,
+    node::NodesRow,
+    opening::OpeningRow,
+    row::Row,
+    service::{ServiceKey, ServiceRow},
 };
 
 /// For how long a released hold is told. The planner decides for how long it counts.
@@ -162,50 +166,6 @@ impl Store {
             .read(arn)
     }
 
-    /// What is stored about one service; `None`: no binding refers to it.
-    pub async fn service_facts(
-        &self,
-        cluster: ClusterId,
-        service: &model::fact::ObjectName,
-    ) -> Result<Option<ServiceFacts>> {
-        let query = sqlx::query_scalar!(
-            r#"
-            select json_build_object(
-                'cluster_id', s.cluster_id, 'namespace', s.namespace, 'service', s.name, 'known', s.known,
-                'body', s.body, 'slices_known', s.slices_known, 'confirmed_at', s.confirmed_at,
-                'pods_known', s.pods_known, 'shortest_grace', s.shortest_grace,
-                'pods', (
-                    select json_agg(json_build_object('body', p.body, 'since', p.since) order by p.name) from pods p
-                    where p.cluster_id = s.cluster_id and p.namespace = s.namespace and p.service = s.name
-                ),
-                'slices', (
-                    select json_agg(e.body order by e.name) from endpoint_slices e
-                    where e.cluster_id = s.cluster_id and e.namespace = s.namespace and e.service = s.name
-                ),
-                'departures', (
-                    select json_agg(json_build_object(
-                        'address', d.address, 'pod', d.pod, 'evidence', d.evidence, 'at', d.at
-                    ) order by d.address, d.pod_uid)
-                    from departures d
-                    where d.cluster_id = s.cluster_id and d.namespace = s.namespace and d.service = s.name
-                )
-            ) as "service!"
-            from services s where s.cluster_id = $1 and s.namespace = $2 and s.name = $3
-            "#,
-            cluster.0,
-            service.namespace,
-            service.name,
-        );
-        let row = self.read(Op::Query, query.fetch_optional(&self.pool)).await?;
-        row.map(|row| {
-            Ok(Row::new("services", service)
-                .json::<ServiceRow>("body", row)?
-                .read()?
-                .1)
-        })
-        .transpose()
-    }
-
     /// Every group of a shard that there may be something to do for.
     pub async fn groups(&self, shard: &Shard) -> Result<Vec<TargetGroupArn>> {
         let query = sqlx::query_scalar!(
@@ -246,30 +206,31 @@ struct GroupRow {
 
 impl GroupRow {
     fn read(self, arn: &TargetGroupArn) -> Result<GroupSnapshot> {
-        let services: Vec<ServiceRow> = aggregate("services", arn, self.services)?;
+        let services: Vec<ServiceRow> = Row::new("services", arn).rows(self.services)?;
         let mut facts = BTreeMap::new();
         for service in services {
             let (key, value) = service.read()?;
             facts.insert(key, value);
         }
-        let nodes = aggregate::<NodesRow>("nodes", arn, self.nodes)?
+        let nodes = Row::new("nodes", arn)
+            .rows::<NodesRow>(self.nodes)?
             .into_iter()
             .map(|row| (row.cluster_id, Arc::new(row.read())))
             .collect();
         let mut bindings = Vec::new();
-        for bound in aggregate::<BoundRow>("bindings", arn, self.bindings)? {
+        for bound in Row::new("bindings", arn).rows::<BoundRow>(self.bindings)? {
             bindings.push(bound.read(&facts, &nodes)?);
         }
         let mut released = BTreeMap::new();
-        for release in aggregate::<ReleaseRow>("holds", arn, self.releases)? {
+        for release in Row::new("holds", arn).rows::<ReleaseRow>(self.releases)? {
             for key in release.body.removals {
                 let at = released.entry(key).or_insert(release.released_at);
                 *at = release.released_at.max(*at);
             }
         }
-        let ledger: Vec<TargetRow> = aggregate("ledger_targets", arn, self.ledger)?;
-        let drains: Vec<DrainRow> = aggregate("drains", arn, self.drains)?;
-        let removals: Vec<RemovalRow> = aggregate("ledger_removals", arn, self.removals)?;
+        let ledger: Vec<TargetRow> = Row::new("ledger_targets", arn).rows(self.ledger)?;
+        let drains: Vec<DrainRow> = Row::new("drains", arn).rows(self.drains)?;
+        let removals: Vec<RemovalRow> = Row::new("ledger_removals", arn).rows(self.removals)?;
         Ok(GroupSnapshot {
             now: Row::new("now", arn).json("now", self.now)?,
             arn: arn.clone(),
@@ -286,19 +247,10 @@ impl GroupRow {
             ledger: ledger.into_iter().map(TryInto::try_into).collect::<Result<_>>()?,
             removals: removals.into_iter().map(RemovalRow::read).collect(),
             released,
-            drifts: aggregate("ledger_drifts", arn, self.drifts)?,
+            drifts: Row::new("ledger_drifts", arn).rows(self.drifts)?,
             drains: drains.into_iter().map(DrainRow::read).collect(),
         })
     }
-}
-
-/// Rows that Postgres gathered into one JSON array; null: there is none.
-fn aggregate<T: DeserializeOwned>(
-    table: &'static str,
-    arn: &TargetGroupArn,
-    rows: Option<Value>,
-) -> Result<Vec<T>> {
-    rows.map_or_else(|| Ok(Vec::new()), |rows| Row::new(table, arn).json("body", rows))
 }
 
 #[derive(Deserialize)]
@@ -345,9 +297,6 @@ struct BoundRow {
     unopened: Option<Problem>,
     openings: Option<BTreeMap<SecurityGroupId, OpeningRow>>,
 }
-
-/// Cluster, namespace, name.
-type ServiceKey = (Uuid, String, String);
 
 impl BoundRow {
     fn read(
@@ -400,83 +349,6 @@ impl BoundRow {
                 .map(|(group, row)| (group, row.into()))
                 .collect(),
         })
-    }
-}
-
-#[derive(Deserialize)]
-struct ServiceRow {
-    cluster_id: Uuid,
-    namespace: String,
-    service: String,
-    known: bool,
-    body: Option<Service>,
-    slices_known: bool,
-    confirmed_at: Option<Timestamp>,
-    slices: Option<Vec<EndpointSlice>>,
-    departures: Option<Vec<DepartureRow>>,
-    pods_known: bool,
-    shortest_grace: Option<u32>,
-    pods: Option<Vec<PodRow>>,
-}
-
-#[derive(Deserialize)]
-struct PodRow {
-    body: Pod,
-    since: Timestamp,
-}
-
-#[derive(Deserialize)]
-struct DepartureRow {
-    address: std::net::IpAddr,
-    pod: Option<PodRef>,
-    evidence: i16,
-    at: Timestamp,
-}
-
-impl ServiceRow {
-    fn read(self) -> Result<(ServiceKey, ServiceFacts)> {
-        let departures = self.departures.unwrap_or_default().into_iter().map(|row| {
-            let DepartureRow {
-                address,
-                pod,
-                evidence,
-                at,
-            } = row;
-            let strength = ingest::of_strength(evidence);
-            let evidence = strength
-                .ok_or_else(|| Row::new("departures", &address).inconsistent("evidence", &evidence))?;
-            Ok::<_, Error>(Departure {
-                address,
-                pod,
-                evidence,
-                at,
-            })
-        });
-        let pods = self.pods.unwrap_or_default().into_iter();
-        let pods = pods.map(|PodRow { body: pod, since }| StoredPod { pod, since });
-        let facts = ServiceFacts {
-            service: if self.known {
-                Stated::Known(self.body)
-            } else {
-                Stated::Unknown
-            },
-            slices: if self.slices_known {
-                Stated::Known(self.slices.unwrap_or_default())
-            } else {
-                Stated::Unknown
-            },
-            departures: departures.collect::<Result<_>>()?,
-            confirmed_at: self.confirmed_at,
-            pods: PodFacts {
-                gated: if self.pods_known {
-                    Stated::Known(pods.collect())
-                } else {
-                    Stated::Unknown
-                },
-                shortest_grace: self.shortest_grace,
-            },
-        };
-        Ok(((self.cluster_id, self.namespace, self.service), facts))
     }
 }
 

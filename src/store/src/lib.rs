@@ -44,6 +44,7 @@ mod plan;
 mod retention;
 mod row;
 mod security_group;
+mod service;
 mod standing;
 mod status;
 mod stream;

@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use model::{
-    fact::Stated,
-    node::{Node, NodeDeparture, NodeFacts, NodeRef, StoredNode},
-};
+use model::node::{Node, NodeDeparture, NodeFacts, NodeRef, StoredNode};
 use serde::Deserialize;
 use uuid::Uuid;
+
+use crate::row::stated;
 
 /// The nodes of one cluster, as Postgres gathers them. What is null is empty, but for `known`.
 #[derive(Deserialize)]
@@ -68,13 +67,5 @@ impl NodesRow {
             departures: departures.collect(),
             unsynced: self.unsynced,
         }
-    }
-}
-
-fn stated<T>(known: bool, value: impl FnOnce() -> T) -> Stated<T> {
-    if known {
-        Stated::Known(value())
-    } else {
-        Stated::Unknown
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{fmt::Display, str::FromStr};
 
-use model::scope::Scope;
+use model::{fact::Stated, scope::Scope};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
@@ -21,6 +21,11 @@ impl<'a> Row<'a> {
 
     pub(crate) fn json<T: DeserializeOwned>(&self, column: &'static str, value: Value) -> Result<T> {
         serde_json::from_value(value).map_err(|error| self.inconsistent(column, &error))
+    }
+
+    /// Rows that Postgres gathered into one JSON array; null: there is none.
+    pub(crate) fn rows<T: DeserializeOwned>(&self, rows: Option<Value>) -> Result<Vec<T>> {
+        rows.map_or_else(|| Ok(Vec::new()), |rows| self.json("body", rows))
     }
 
     pub(crate) fn text<T: FromStr<Err: Display>>(&self, column: &'static str, text: &str) -> Result<T> {
@@ -47,6 +52,15 @@ impl<'a> Row<'a> {
             key: self.key.to_string(),
             reason: reason.to_string(),
         }
+    }
+}
+
+/// Known only if it was stated: what never was reads as unknown, not as empty.
+pub(crate) fn stated<T>(known: bool, value: impl FnOnce() -> T) -> Stated<T> {
+    if known {
+        Stated::Known(value())
+    } else {
+        Stated::Unknown
     }
 }
 

@@ -12,7 +12,7 @@ use model::{
     pause::{Pause, Scope},
     rule_plan::RulePlan,
 };
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::Deserialize;
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -61,10 +61,10 @@ impl TryFrom<StateRow> for SecurityGroupState {
     fn try_from(row: StateRow) -> Result<Self> {
         let at = Row::new("security_groups", &row.id);
         let id: SecurityGroupId = at.text("id", &row.id)?;
-        let rules: Vec<RuleRow> = aggregate("ledger_rules", &id, row.rules)?;
+        let rules: Vec<RuleRow> = Row::new("ledger_rules", &id).rows(row.rules)?;
         Ok(Self {
             shard: at.text("shard", &row.shard)?,
-            openings: aggregate("openings", &id, row.openings)?,
+            openings: Row::new("openings", &id).rows(row.openings)?,
             rules: rules.into_iter().map(TryInto::try_into).collect::<Result<_>>()?,
             outlook: row.outlook.map(|body| at.json("outlook", body)).transpose()?,
             id,
@@ -163,14 +163,14 @@ impl Store {
             group.as_str(),
         );
         let row = self.read(Op::Gather, query.fetch_one(&self.pool)).await?;
-        let openings: Vec<AskedRow> = aggregate("openings", group, row.openings)?;
-        let pauses: Vec<PauseRow> = aggregate("pauses", group, row.pauses)?;
+        let openings: Vec<AskedRow> = Row::new("openings", group).rows(row.openings)?;
+        let pauses: Vec<PauseRow> = Row::new("pauses", group).rows(row.pauses)?;
         let mut clusters = BTreeMap::new();
-        for cluster in aggregate::<ClusterRow>("clusters", group, row.clusters)? {
+        for cluster in Row::new("clusters", group).rows::<ClusterRow>(row.clusters)? {
             let cluster = cluster.read()?;
             clusters.insert(cluster.id, cluster);
         }
-        let ledger: Vec<RuleRow> = aggregate("ledger_rules", group, row.ledger)?;
+        let ledger: Vec<RuleRow> = Row::new("ledger_rules", group).rows(row.ledger)?;
         Ok(SecurityGroupSnapshot {
             now: Row::new("now", group).json("now", row.now)?,
             group: group.clone(),
@@ -240,17 +240,6 @@ impl Store {
         })
         .await
     }
-}
-
-fn aggregate<T: DeserializeOwned>(
-    table: &'static str,
-    group: &SecurityGroupId,
-    rows: Option<Value>,
-) -> Result<Vec<T>> {
-    rows.map_or_else(
-        || Ok(Vec::new()),
-        |rows| Row::new(table, group).json("body", rows),
-    )
 }
 
 #[derive(Deserialize)]
