@@ -118,14 +118,7 @@ impl Session {
             },
         };
         let (store, guard) = (&self.control.store, &self.control.settings.guards.unbinding);
-        let ingested = match (change, within) {
-            (Change::Reset(sources), Some(namespaces)) => {
-                store
-                    .ingest_sources_of(self.stream, namespaces, sources, guard)
-                    .await?
-            }
-            (change, _) => store.ingest_sources(self.stream, &change, guard).await?,
-        };
+        let ingested = store.ingest_sources(self.stream, &change, within, guard).await?;
         if unresolved {
             // A group that was declared since the names were looked up did not see these texts.
             self.control.recompile(&self.cluster).await?;

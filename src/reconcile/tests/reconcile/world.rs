@@ -289,7 +289,7 @@ impl World {
         persistently(async || {
             Ok(self
                 .store
-                .ingest_sources(self.stream, &change, &unbinding)
+                .ingest_sources(self.stream, &change, None, &unbinding)
                 .await?)
         })
         .await?;

@@ -30,22 +30,28 @@ use crate::{
 const KIND: &str = "TargetGroupBinding";
 
 impl Store {
-    /// Stores objects with what their texts mean. A reset is complete: bindings of objects that it lacks are deleted, as
-    /// far as the rule on many at once lets them go (`ingest/unbinding.rs`).
+    /// Stores objects with what their texts mean. A reset is of these namespaces, or of all, and complete: bindings of
+    /// objects that it lacks are deleted, as far as the rule on many at once lets them go (`ingest/unbinding.rs`). Those of
+    /// other namespaces stay as they are, and the cluster tells that nobody sees them.
     pub async fn ingest_sources(
         &self,
         stream: Stream,
         change: &Change<JudgedSource>,
+        within: Option<&BTreeSet<String>>,
         guard: &Unbinding,
     ) -> Result<Ingested> {
+        let within: Option<Vec<_>> = within.map(|namespaces| namespaces.iter().cloned().collect());
         transaction!(self, Op::IngestSources, |tx| {
             stream::check(tx, stream).await?;
             let cluster = stream.cluster;
             let existing = match change {
                 Change::Reset(_) => {
                     begin_reset(tx, cluster).await?;
-                    all_synced(tx, cluster, KIND).await?;
-                    read(tx, cluster, None, None).await?
+                    match &within {
+                        Some(namespaces) => hide(tx, cluster, namespaces).await?,
+                        None => all_synced(tx, cluster, KIND).await?,
+                    }
+                    read(tx, cluster, None, within.as_deref()).await?
                 }
                 Change::Patch { .. } if !is_stated(tx, cluster).await? => {
                     return Ok(Ingested {
@@ -60,28 +66,6 @@ impl Store {
                 }
             };
             settle(tx, cluster, &existing, change, guard).await
-        })
-        .await
-    }
-
-    /// Stores all objects of these namespaces, as a reset of them. Those of other namespaces stay as they are, and the
-    /// cluster tells that nobody sees them.
-    pub async fn ingest_sources_of(
-        &self,
-        stream: Stream,
-        namespaces: &BTreeSet<String>,
-        sources: Vec<JudgedSource>,
-        guard: &Unbinding,
-    ) -> Result<Ingested> {
-        let change = Change::Reset(sources);
-        let namespaces: Vec<_> = namespaces.iter().cloned().collect();
-        transaction!(self, Op::IngestSources, |tx| {
-            stream::check(tx, stream).await?;
-            let cluster = stream.cluster;
-            begin_reset(tx, cluster).await?;
-            hide(tx, cluster, &namespaces).await?;
-            let existing = read(tx, cluster, None, Some(&namespaces)).await?;
-            settle(tx, cluster, &existing, &change, guard).await
         })
         .await
     }

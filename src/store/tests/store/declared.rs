@@ -323,7 +323,12 @@ async fn a_cluster_with_targets_leaves_only_when_their_fate_is_chosen_and_goes_w
         );
         let late = fixture
             .store
-            .ingest_sources(fixture.stream, &Change::Reset(Vec::new()), &Unbinding::default())
+            .ingest_sources(
+                fixture.stream,
+                &Change::Reset(Vec::new()),
+                None,
+                &Unbinding::default(),
+            )
             .await;
         assert!(matches!(late, Err(Error::StaleEpoch { .. })), "{late:?}");
 

@@ -217,7 +217,7 @@ async fn what_is_bound_in_a_namespace_that_nobody_looks_at_stays_and_is_told_as_
         let namespaces = [shop.clone()].into();
         fixture
             .store
-            .ingest_sources_of(stream, &namespaces, sources, &guard)
+            .ingest_sources(stream, &Change::Reset(sources), Some(&namespaces), &guard)
             .await
     };
     let unsynced = async || {

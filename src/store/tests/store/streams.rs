@@ -18,6 +18,7 @@ async fn statements_of_an_older_stream_are_not_taken() -> Result<()> {
         .ingest_sources(
             fixture.stream,
             &Change::Reset(vec![source("web")]),
+            None,
             &Unbinding::default(),
         )
         .await;
@@ -46,7 +47,7 @@ async fn of_streams_that_open_at_once_exactly_one_may_state() -> Result<()> {
     for stream in &streams {
         if fixture
             .store
-            .ingest_sources(*stream, &Change::Reset(Vec::new()), &Unbinding::default())
+            .ingest_sources(*stream, &Change::Reset(Vec::new()), None, &Unbinding::default())
             .await
             .is_ok()
         {

@@ -113,7 +113,7 @@ impl Fixture {
     pub(crate) async fn state(&self, change: Change<JudgedSource>) -> Result<Ingested> {
         Ok(self
             .store
-            .ingest_sources(self.stream, &change, &Unbinding::default())
+            .ingest_sources(self.stream, &change, None, &Unbinding::default())
             .await?)
     }
 
