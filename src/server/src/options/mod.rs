@@ -49,7 +49,7 @@ pub(crate) struct ServeOptions {
 pub(crate) struct Replica {
     /// Names this replica to people; without it, the host's name. Each process adds a word of its own.
     #[arg(long = "replica-id", env = "ELBOW_REPLICA_ID")]
-    pub(crate) id: Option<String>,
+    id: Option<String>,
     /// For how long a replica may write to an AWS account and region before it must renew that right. After a crash,
     /// another replica waits this long.
     #[arg(long, env = "ELBOW_LEASE_TTL", value_parser = humantime::parse_duration, default_value = "6s")]
@@ -73,13 +73,18 @@ pub(crate) struct Replica {
 const RENEWALS: u32 = 4;
 
 impl Replica {
+    /// What people call it.
+    pub(crate) fn name(&self) -> String {
+        self.id.clone().unwrap_or_else(host)
+    }
+
     pub(crate) fn settings(
         self,
         attempt_timeout: Duration,
         guards: model::guard::Guards,
     ) -> anyhow::Result<reconcile::Settings> {
         let Self {
-            id,
+            id: _,
             lease_ttl,
             sweep,
             observe_every,
@@ -93,7 +98,7 @@ impl Replica {
             "--lease-ttl leaves no room for an AWS call: it must be at least twice --aws-attempt-timeout"
         );
         // A restarted process is another holder: what the former one had under way is fenced like anybody's.
-        let replica = format!("{}/{:08x}", id.unwrap_or_else(host), rand::random::<u32>());
+        let replica = format!("{}/{:08x}", self.name(), rand::random::<u32>());
         Ok(reconcile::Settings {
             lease_ttl,
             lease_renewal,
@@ -108,7 +113,7 @@ impl Replica {
     }
 }
 
-pub(crate) fn host() -> String {
+fn host() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     if host.trim().is_empty() {
         "elbow".to_owned()

@@ -1,7 +1,7 @@
 use clap::Args;
 use runtime::telemetry::{self, LogFormat, LogLevel, Otlp, Tracing};
 
-use super::{Replica, host};
+use super::Replica;
 
 /// What the process tells of itself.
 #[derive(Debug, Args)]
@@ -32,7 +32,7 @@ impl Told {
                 endpoint,
                 service: "elbow-server",
                 version: env!("CARGO_PKG_VERSION"),
-                instance: replica.id.clone().unwrap_or_else(host),
+                instance: replica.name(),
             });
         telemetry::init(&log_level, log_format, otlp.as_ref())
     }
