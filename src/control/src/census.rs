@@ -84,9 +84,7 @@ impl Collector for Census {
             "clusters",
             "Registered clusters by what is heard of them.",
             "state",
-            clusters
-                .iter()
-                .map(|(state, number)| (&**state, number_of(*number))),
+            clusters.iter().map(counted),
         )?;
         gauges.family(
             "cluster_last_heard_timestamp_seconds",
@@ -98,17 +96,13 @@ impl Collector for Census {
             "bindings",
             "Bindings by the reason of their Ready condition.",
             "reason",
-            bindings
-                .iter()
-                .map(|(reason, number)| (&**reason, number_of(*number))),
+            bindings.iter().map(counted),
         )?;
         gauges.family(
             "targets",
             "Targets in the ledger by their state.",
             "state",
-            targets
-                .iter()
-                .map(|(state, number)| (&**state, number_of(*number))),
+            targets.iter().map(counted),
         )?;
         gauges.holds(&open_holds)?;
         gauges.family(
@@ -162,6 +156,10 @@ impl Gauges<'_, '_> {
             open.iter().map(|(reason, holds)| (&**reason, holds.oldest)),
         )
     }
+}
+
+fn counted<'v>((of, number): (&'v String, &u64)) -> (&'v str, f64) {
+    (of, number_of(*number))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "nobody has 2^52 of anything here")]
