@@ -18,8 +18,12 @@ use super::route;
 const NAME: &str = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$";
 const OBJECT: &str = "^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$";
 
+const ARN: &str = "^arn:aws[a-z-]*:elasticloadbalancing:[a-z0-9-]+:[0-9]{12}:targetgroup/[0-9A-Za-z-]{1,32}/[0-9A-Za-z-]{1,64}$";
+const AN_ARN: &str =
+    "arn:aws:elasticloadbalancing:eu-central-1:123456789012:targetgroup/web/1ce5b7da835c9ffb";
+
 /// What texts look like, by the name of their parameter or field, with an example: said once for all routes.
-const SHAPES: [(&str, &str, &str); 10] = [
+const SHAPES: [(&str, &str, &str); 11] = [
     ("cluster", NAME, "east"),
     ("targetGroup", NAME, "web"),
     ("namespace", OBJECT, "shop"),
@@ -28,11 +32,8 @@ const SHAPES: [(&str, &str, &str); 10] = [
     ("account", "^[0-9]{12}$", "123456789012"),
     ("partition", "^aws(-[a-z-]*)?$", "aws"),
     ("region", "^[a-z]+(-[a-z]+)+-[0-9]+$", "eu-central-1"),
-    (
-        "targetGroupArn",
-        "^arn:aws[a-z-]*:elasticloadbalancing:[a-z0-9-]+:[0-9]{12}:targetgroup/[0-9A-Za-z-]{1,32}/[0-9A-Za-z-]{1,64}$",
-        "arn:aws:elasticloadbalancing:eu-central-1:123456789012:targetgroup/web/1ce5b7da835c9ffb",
-    ),
+    ("targetGroupArn", ARN, AN_ARN),
+    ("arn", ARN, AN_ARN),
     ("If-Match", r#"^(\*|"[0-9]{1,18}")$"#, "\"3\""),
 ];
 

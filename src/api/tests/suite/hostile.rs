@@ -25,7 +25,7 @@ use crate::{
     agents::Service,
     raw::{self, Client},
     routes::{Operation, operations, scoped, seed, seeded_names},
-    support::Api,
+    support::{ARN, Api},
 };
 
 const CONNECT: &str = "/elbow.agent.v1.AgentService/Connect";
@@ -53,8 +53,7 @@ fn manifest(cidr: &str) -> String {
     let from = format!("[{{ipBlock: {{cidr: {cidr}}}}}]");
     format!(
         "apiVersion: elbv2.k8s.aws/v1beta1\nkind: TargetGroupBinding\nmetadata: {{name: web, namespace: shop}}\nspec:\n  \
-         targetGroupARN: {}\n  serviceRef: {{name: web, port: 80}}\n  networking: {{ingress: [{{from: {from}, ports: [{{}}]}}]}}\n",
-        crate::routes::ARN
+         targetGroupARN: {ARN}\n  serviceRef: {{name: web, port: 80}}\n  networking: {{ingress: [{{from: {from}, ports: [{{}}]}}]}}\n"
     )
 }
 
@@ -322,7 +321,7 @@ async fn tokens_that_are_wrong_ended_or_of_another_cluster_read_and_change_nothi
             ensure!(!answer.status.is_server_error(), "{}: {answer:?}", operation.id);
             let told = answer.body.to_string();
             ensure!(
-                !told.contains(crate::routes::ARN) && !told.contains("\"shop\""),
+                !told.contains(ARN) && !told.contains("\"shop\""),
                 "{}: {told}",
                 operation.id
             );

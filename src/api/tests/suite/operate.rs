@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::Api;
+use crate::support::{ARN, Api};
 
 const JSON: [(&str, &str); 1] = [("content-type", "application/json")];
 const YAML: [(&str, &str); 1] = [("content-type", "application/yaml")];
@@ -18,9 +18,6 @@ pub(crate) async fn get(api: &Api, path: &str) -> anyhow::Result<Value> {
     assert!(answer.status.is_success(), "GET {path}: {answer:?}");
     Ok(answer.body)
 }
-
-pub(crate) const ARN: &str =
-    "arn:aws:elasticloadbalancing:eu-central-1:123456789012:targetgroup/web/1ce5b7da835c9ffb";
 
 pub(crate) async fn declared() -> anyhow::Result<Api> {
     let api = Api::start().await?;

@@ -1,10 +1,9 @@
 //! The life of resources over REST.
 
-use crate::support::{Answer, Api};
+use crate::support::{ARN, Answer, Api};
 use axum::http::header;
 use serde_json::{Value, json};
 
-const ARN: &str = "arn:aws:elasticloadbalancing:eu-central-1:123456789012:targetgroup/web/1ce5b7da835c9ffb";
 const JSON: (&str, &str) = ("content-type", "application/json");
 
 async fn put(api: &Api, path: &str, spec: Value) -> anyhow::Result<Answer> {

@@ -1,6 +1,6 @@
 //! Every route × every kind of caller, and hostile input, with the routes taken from the OpenAPI document.
 
-use crate::support::{Answer, Api};
+use crate::support::{ARN, Answer, Api};
 use anyhow::Context;
 use api::use_case::{self, Access};
 use axum::{
@@ -244,10 +244,7 @@ fn any_json() -> impl Strategy<Value = Value> {
         Just("eu-central-1".to_owned()),
         Just("vpc-0a1b2c3d".to_owned()),
         Just("full".to_owned()),
-        Just(
-            "arn:aws:elasticloadbalancing:eu-central-1:123456789012:targetgroup/web/1ce5b7da835c9ffb"
-                .to_owned()
-        ),
+        Just(ARN.to_owned()),
     ];
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -350,9 +347,6 @@ async fn the_document_is_served_as_it_is_committed() -> anyhow::Result<()> {
     );
     Ok(())
 }
-
-pub(crate) const ARN: &str =
-    "arn:aws:elasticloadbalancing:eu-central-1:123456789012:targetgroup/web/1ce5b7da835c9ffb";
 
 /// Cluster `one`, which may use target group `web`, with a binding in its namespace `shop`.
 pub(crate) async fn seed() -> anyhow::Result<Api> {

@@ -22,8 +22,8 @@ use store::{BindingFilter, Outcome, SettledRule};
 use tokio::net::TcpListener;
 
 use crate::{
-    operate::{ARN, declared, get},
-    support::Api,
+    operate::{declared, get},
+    support::{ARN, Api},
 };
 
 const GROUP: &str = "sg-0123456789abcdef0";

@@ -20,6 +20,10 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use store::{Hub, Metrics, Options, Store};
 use tower::ServiceExt;
 
+/// The group `web`.
+pub(crate) const ARN: &str =
+    "arn:aws:elasticloadbalancing:eu-central-1:123456789012:targetgroup/web/1ce5b7da835c9ffb";
+
 pub(crate) struct Api {
     pub(crate) control: Control,
     pub(crate) store: Store,

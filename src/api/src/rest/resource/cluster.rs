@@ -35,7 +35,7 @@ pub(in crate::rest) struct Cluster {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(in crate::rest) struct ClusterSpec {
     /// The AWS account, twelve digits.
-    #[schema(value_type = String, pattern = "^[0-9]{12}$")]
+    #[schema(value_type = String)]
     account: AccountId,
     /// The AWS region, e.g. `eu-central-1`.
     #[schema(value_type = String)]

@@ -27,11 +27,7 @@ pub(in crate::rest) struct TargetGroup {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(in crate::rest) struct TargetGroupSpec {
     /// `arn:PARTITION:elasticloadbalancing:REGION:ACCOUNT:targetgroup/NAME/ID`; cannot change.
-    #[schema(
-        value_type = String,
-        pattern = "^arn:aws[a-z-]*:elasticloadbalancing:[a-z0-9-]+:[0-9]{12}:targetgroup/[0-9A-Za-z-]{1,32}/[0-9A-Za-z-]{1,64}$",
-        example = "arn:aws:elasticloadbalancing:eu-central-1:123456789012:targetgroup/web/1ce5b7da835c9ffb"
-    )]
+    #[schema(value_type = String)]
     arn: TargetGroupArn,
     /// The clusters whose bindings may use it.
     #[schema(value_type = Vec<String>, max_items = 1000)]
