@@ -302,7 +302,7 @@ async fn with_rights_in_one_namespace_it_is_served_and_what_is_bound_elsewhere_s
     };
     let mut sandbox = Sandbox::start(Progress::silent()).await.unwrap();
     bind(&sandbox.plane, &sandbox.binding()).unwrap();
-    scale(&sandbox.plane, 2).unwrap();
+    scale(&sandbox.plane, 2).await.unwrap();
     sandbox.registered(2).await.unwrap();
 
     sandbox.agent.kill().await.unwrap();

@@ -21,8 +21,8 @@ async fn a_cluster_without_its_agent_keeps_its_targets_and_is_caught_up_in_one_c
     let stage = sandbox.stage();
     bind(&sandbox.plane, &sandbox.binding()).unwrap();
     bind(&second, &sandbox.binding()).unwrap();
-    scale(&sandbox.plane, 2).unwrap();
-    scale(&second, 3).unwrap();
+    scale(&sandbox.plane, 2).await.unwrap();
+    scale(&second, 3).await.unwrap();
     sandbox.registered(5).await.unwrap();
 
     agent.kill().await.unwrap();
@@ -30,9 +30,9 @@ async fn a_cluster_without_its_agent_keeps_its_targets_and_is_caught_up_in_one_c
     stale(&sandbox.server, "second", &Progress::silent())
         .await
         .unwrap();
-    scale(&second, 6).unwrap();
+    scale(&second, 6).await.unwrap();
     // The other cluster's changes go on meanwhile.
-    scale(&sandbox.plane, 1).unwrap();
+    scale(&sandbox.plane, 1).await.unwrap();
     sandbox.registered(4).await.unwrap();
     assert_eq!(stage.writes("DeregisterTargets", since), [1]);
     assert_eq!(stage.writes("RegisterTargets", since), [0_usize; 0]);
@@ -81,7 +81,7 @@ async fn a_fleet_that_falls_silent_keeps_back_what_nobody_can_prove() {
     }
     let sandbox = Sandbox::with(Progress::silent(), &SOON_SILENT).await.unwrap();
     bind(&sandbox.plane, &sandbox.binding()).unwrap();
-    scale(&sandbox.plane, 2).unwrap();
+    scale(&sandbox.plane, 2).await.unwrap();
     sandbox.registered(2).await.unwrap();
     for ghost in ["ghost-1", "ghost-2", "ghost-3"] {
         sandbox.server.register_cluster(ghost, "full").await.unwrap();

@@ -1,6 +1,6 @@
 //! What somebody sees who does not ask Elbow: AWS by its own SDK, and clusters by `kubectl`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aws_config::{BehaviorVersion, Region};
 use aws_credential_types::Credentials;
@@ -99,6 +99,17 @@ pub fn pods(cluster: &Access) -> Result<Vec<Pod>> {
         })
     });
     Ok(pods.collect())
+}
+
+/// The addresses of a Service's ready endpoints, as its EndpointSlices tell them.
+pub fn ready_endpoints(cluster: &Access, service: &str) -> Result<BTreeSet<String>> {
+    let list = cluster.get(&format!("endpointslices -l kubernetes.io/service-name={service}"))?;
+    let addresses = items(&list)
+        .flat_map(|slice| slice["endpoints"].as_array().into_iter().flatten())
+        .filter(|endpoint| endpoint["conditions"]["ready"] == true)
+        .flat_map(|endpoint| endpoint["addresses"].as_array().into_iter().flatten())
+        .filter_map(|address| address.as_str().map(str::to_owned));
+    Ok(addresses.collect())
 }
 
 /// The EC2 instances behind a cluster's nodes: instance → node.

@@ -164,8 +164,8 @@ async fn on_moto_a_binding_follows_its_pods_and_lets_go_of_them() {
     let targets = agrees(&aws, &group, cluster, 1).await;
     differences.judge("a new target is initial", targets[0].state == "initial");
     for replicas in [4, 1] {
-        scale(&plane, replicas).unwrap();
-        agrees(&aws, &group, cluster, usize::try_from(replicas).unwrap()).await;
+        scale(&plane, replicas).await.unwrap();
+        agrees(&aws, &group, cluster, replicas).await;
     }
     let ready = "wait --for=condition=Ready targetgroupbinding/my-tgb-alb-ip --timeout=60s";
     cluster.run(ready).unwrap();
@@ -178,7 +178,7 @@ async fn on_moto_a_binding_follows_its_pods_and_lets_go_of_them() {
         "a deregistered target drains",
         targets.iter().any(|target| target.state == "draining"),
     );
-    scale(&plane, 2).unwrap();
+    scale(&plane, 2).await.unwrap();
     agrees(&aws, &group, cluster, 2).await;
     cluster.run("delete targetgroupbinding my-tgb-alb-ip").unwrap();
     wait_until(LIMIT, "an empty group", &Progress::silent(), async || {

@@ -57,7 +57,7 @@ pub(super) async fn play(
     for actor in [first, second] {
         bind(actor.access, actor.binding)?;
     }
-    scale(second.access, 3)?;
+    scale(second.access, 3).await?;
     show_pods(stage, 4, &both).await?;
 
     say(&format!(
@@ -67,8 +67,8 @@ pub(super) async fn play(
     let (since, theirs) = (stage.last_call(), pod_targets(&[second.shown()])?);
     agent.kill().await?;
     stale(server, second.name, stage.progress).await?;
-    scale(second.access, 6)?;
-    scale(first.access, 2)?;
+    scale(second.access, 6).await?;
+    scale(first.access, 2).await?;
     let known = || {
         let mut owners = pod_targets(&[first.shown()])?;
         owners.extend(theirs.clone());

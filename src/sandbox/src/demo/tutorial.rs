@@ -1,10 +1,13 @@
 //! The four scenarios of the tutorial's half about TargetGroupBinding, with its own manifests.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use super::{Stage, say};
-use crate::{Error, Result, elbow, kubernetes::Access, onlooker};
+use crate::{Error, Progress, Result, Wait, elbow, kubernetes::Access, onlooker, wait_until};
 
+/// The Service in ip mode.
+const SERVICE: &str = "nginx-tgb-svc-alb-ip";
+const SLICED: Duration = Duration::from_mins(1);
 const POD_PORT: u16 = 80;
 const NODE_PORT: u16 = 30001;
 
@@ -15,14 +18,23 @@ pub fn bind(cluster: &impl AsRef<Access>, binding: &str) -> Result<()> {
     elbow::apply(cluster, "tgb-alb-ip", binding)
 }
 
-/// `kubectl scale`, and the wait until Kubernetes is done.
-pub fn scale(cluster: &impl AsRef<Access>, replicas: u32) -> Result<()> {
+/// `kubectl scale`, and the wait until Kubernetes is done: a rollout ends before the endpoint slices tell of its pods.
+pub async fn scale(cluster: &impl AsRef<Access>, replicas: usize) -> Result<()> {
     let cluster = cluster.as_ref();
     cluster.run(&format!(
         "scale deployment/nginx-deployment --replicas={replicas}"
     ))?;
     cluster.run("rollout status deployment/nginx-deployment --timeout=300s")?;
-    Ok(())
+    let what = format!("endpoint slices with {replicas} ready pod(s)");
+    wait_until(SLICED, &what, &Progress::silent(), async || {
+        let ready = onlooker::ready_endpoints(cluster, SERVICE)?;
+        if ready.len() == replicas {
+            Ok(())
+        } else {
+            Err(Wait::not_yet(format!("{ready:?}")))
+        }
+    })
+    .await
 }
 
 /// Plays all four. Scenario 3 is for clusters whose nodes are instances of this AWS.
@@ -73,10 +85,10 @@ async fn instance_mode(stage: &Stage<'_>, cluster: &Access) -> Result<()> {
 
 async fn scale_and_let_go(stage: &Stage<'_>, cluster: &Access, with_instances: bool) -> Result<()> {
     say("\n4. kubectl scale deployment nginx-deployment --replicas 4");
-    scale(cluster, 4)?;
+    scale(cluster, 4).await?;
     show_pods(stage, 4, &[("", cluster)]).await?;
     say("   and back: --replicas 1");
-    scale(cluster, 1)?;
+    scale(cluster, 1).await?;
     show_pods(stage, 1, &[("", cluster)]).await?;
     say("   kubectl get targetgroupbindings");
     for line in cluster.run("get targetgroupbindings")?.stdout.lines() {
