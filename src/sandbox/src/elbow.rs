@@ -134,6 +134,16 @@ impl Installation {
 
     /// Starts a replica, under the shipped IAM policies, and waits until it takes work.
     pub async fn server(&self, replica: &str, options: &[(&str, &str)]) -> Result<Server> {
+        self.server_of(&self.programs, replica, options).await
+    }
+
+    /// The same of the programs in another folder.
+    pub async fn server_of(
+        &self,
+        programs: &Path,
+        replica: &str,
+        options: &[(&str, &str)],
+    ) -> Result<Server> {
         if self.policies {
             iam::enforce(&self.aws).await?;
         }
@@ -147,7 +157,7 @@ impl Installation {
         let (rest, agents, admin) = (free_port(), free_port(), free_port());
         let program = Program::new(
             replica,
-            self.programs.join("elbow-server"),
+            programs.join("elbow-server"),
             self.file(&format!("{replica}.log")),
         )
         .argument("serve")

@@ -18,6 +18,7 @@ mod postgres;
 mod promises;
 mod python;
 mod shipped;
+mod skew;
 mod soak;
 mod test;
 
@@ -61,6 +62,8 @@ enum Chore {
         /// Which of them, for example `kills`; all of them without it
         name: Option<String>,
     },
+    /// Run the server of before the newest migration on the schema of after it
+    Skew,
     /// Build the Kubernetes control plane that the demo and the tests start
     Kubernetes,
 }
@@ -74,6 +77,7 @@ fn main() -> anyhow::Result<()> {
         Chore::Bench { name } => bench::run(&name),
         Chore::Sabotage { promise } => promises::run(promise.as_deref()),
         Chore::Soak { name } => soak::run(name.as_deref()),
+        Chore::Skew => skew::run(),
         Chore::Kubernetes => {
             println!("{}", control_plane::provide()?.display());
             Ok(())
