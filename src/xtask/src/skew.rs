@@ -40,10 +40,10 @@ pub(crate) fn run() -> Result<()> {
 /// Builds the server of the commit before the newest migration, in a folder of its own, and answers where it is.
 fn older(target: &Path) -> Result<PathBuf> {
     let checkout = cache::checkout();
-    let newest = newest_migration(&checkout)?;
+    let newest = newest_migration(checkout)?;
     let git = || {
         let mut git = Command::new("git");
-        git.arg("-C").arg(&checkout);
+        git.arg("-C").arg(checkout);
         git
     };
     let born = ["log", "--diff-filter=A", "--format=%H", "-1", "--", &newest];
