@@ -15,7 +15,7 @@ const PREFIX: &str = "ELBOW_AGENT_";
 #[derive(Clone, Debug, Parser)]
 #[command(name = "elbow-agent", version)]
 pub struct Config {
-    /// The service's gRPC address, e.g. https://elbow.example.com:8443; several are tried in turn.
+    /// The service's gRPC address, e.g. https://elbow.example.com:8444; several are tried in turn.
     #[arg(long = "server", env = "ELBOW_AGENT_SERVERS", value_delimiter = ',', required = true, value_parser = server)]
     pub servers: Vec<Uri>,
 
