@@ -7,12 +7,12 @@
 //! It must not know what Elbow decides: it starts `elbow-server` and `elbow-agent` as programs with arguments and
 //! reads what they did from AWS, Kubernetes and Postgres. It is no step of the ring; the ring turns inside of it.
 
-pub mod aws;
 pub mod certificates;
 pub mod demo;
 pub mod elbow;
 pub mod fixture;
 pub mod kubernetes;
+pub mod moto;
 pub mod onlooker;
 pub mod postgres;
 pub mod process;

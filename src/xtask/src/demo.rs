@@ -9,7 +9,7 @@ use crate::postgres::Source;
 use crate::{cache, command, control_plane, machine, postgres};
 
 /// The packages whose programs the demo starts, or hands to its user.
-const PACKAGES: [&str; 5] = ["server", "agent", "ctl", "awssim", "sandbox"];
+const PACKAGES: [&str; 4] = ["server", "agent", "ctl", "sandbox"];
 
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     machine::check()?;

@@ -16,11 +16,11 @@ use aws_sdk_elasticloadbalancingv2::{
 };
 use sandbox::{
     Progress, Wait,
-    aws::Aws,
     demo::{bind, scale},
     elbow::{self, Installation},
     fixture,
     kubernetes::{Access, ControlPlane, Node, Options},
+    moto::Moto,
     onlooker::{self, Target},
     postgres::{self, Postgres},
     wait_until,
@@ -138,7 +138,7 @@ async fn on_moto_a_binding_follows_its_pods_and_lets_go_of_them() {
     let (postgres, plane, moto) = tokio::join!(
         Postgres::start(postgres::Options::default()),
         ControlPlane::start(Options::full(CLUSTER, nodes)),
-        Aws::moto(&python, &silent)
+        Moto::start(&python, &silent)
     );
     let (postgres, plane, moto) = (postgres.unwrap(), plane.unwrap(), moto.unwrap());
     let vpc = default_vpc(moto.url()).await;
