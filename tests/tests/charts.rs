@@ -8,6 +8,7 @@ use std::process::Command;
 use sandbox::demo::{Sandbox, bind, scale};
 use sandbox::kubernetes::{ControlPlane, Node, Options};
 use sandbox::{Progress, Wait, elbow, wait_until};
+use serde_json::Value;
 
 const AGENT: [&str; 3] = [
     "--set=cluster=east",
@@ -281,18 +282,14 @@ fn rights_in(helm: &Path, namespaces: &str) -> String {
 /// Waits until the cluster says why it does not see what is bound in a namespace.
 async fn unsynced(sandbox: &Sandbox, namespace: &str, why: &str) {
     let what = format!("cluster to say `{why}` of {namespace}");
-    wait_until(LIMIT, &what, &Progress::silent(), async || {
-        let path = "/v1/clusters/democluster";
-        let told = sandbox.server.call(reqwest::Method::GET, path, None).await?;
-        let unsynced = &told["status"]["unsynced"][format!("TargetGroupBinding in {namespace}")];
-        if unsynced.as_str().is_some_and(|said| said.contains(why)) {
-            Ok(())
-        } else {
-            Err(Wait::not_yet(told))
-        }
-    })
-    .await
-    .unwrap();
+    let kind = format!("TargetGroupBinding in {namespace}");
+    let says = |told: &Value| {
+        let unsynced = told["status"]["unsynced"][&kind].as_str();
+        unsynced.is_some_and(|said| said.contains(why))
+    };
+    let path = "/v1/clusters/democluster";
+    let silent = Progress::silent();
+    sandbox.server.answers(path, &what, &silent, says).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,7 +3,11 @@
 
 use std::process::{Command, Output};
 
-use sandbox::{Progress, Wait, demo::Sandbox, elbow, wait_until};
+use sandbox::{
+    Progress, Wait,
+    demo::{Sandbox, bind},
+    elbow, wait_until,
+};
 use secrecy::ExposeSecret;
 use serde_json::Value;
 
@@ -33,8 +37,7 @@ async fn an_operator_sees_why_pauses_and_resumes() {
         return;
     }
     let sandbox = Sandbox::start(Progress::silent()).await.unwrap();
-    elbow::apply(&sandbox.plane, "nginx", include_str!("../seed/nginx.yaml")).unwrap();
-    elbow::apply(&sandbox.plane, "tgb", &sandbox.binding()).unwrap();
+    bind(&sandbox.plane, &sandbox.binding()).unwrap();
     sandbox.registered(1).await.unwrap();
 
     let (address, _) = tests::pods(&sandbox).into_iter().next().unwrap();

@@ -1,15 +1,11 @@
 //! Several clusters on one target group: built programs, two real control planes, the AWS wire protocol.
 #![expect(clippy::unwrap_used, reason = "a test ends at its first surprise")]
 
-use std::time::Duration;
-
 use sandbox::{
-    Progress, Wait,
+    Progress,
     demo::{SOON_SILENT, Sandbox, bind, scale, stale},
-    elbow, wait_until,
+    elbow,
 };
-
-const LIMIT: Duration = Duration::from_mins(1);
 
 #[tokio::test]
 async fn a_cluster_without_its_agent_keeps_its_targets_and_is_caught_up_in_one_call() {
@@ -62,16 +58,8 @@ async fn a_cluster_without_its_agent_keeps_its_targets_and_is_caught_up_in_one_c
 
 /// Waits for an answer of REST.
 async fn answer(sandbox: &Sandbox, path: &str, what: &str, fits: impl Fn(&serde_json::Value) -> bool) {
-    wait_until(LIMIT, what, &Progress::silent(), async || {
-        let told = sandbox.server.call(reqwest::Method::GET, path, None).await?;
-        if fits(&told) {
-            Ok(())
-        } else {
-            Err(Wait::not_yet(told))
-        }
-    })
-    .await
-    .unwrap();
+    let silent = Progress::silent();
+    sandbox.server.answers(path, what, &silent, fits).await.unwrap();
 }
 
 #[tokio::test]

@@ -104,13 +104,9 @@ async fn a_pod_is_ready_while_aws_says_so_and_waits_for_no_binding_that_is_gone(
     // What AWS said last would keep the pod waiting for ever.
     set_health(&sandbox, target, Some(unhealthy));
     gate(&sandbox, "False", "Target.Timeout").await;
-    elbow::done(
-        &sandbox
-            .plane
-            .kubectl(["delete", "targetgroupbinding", NAME])
-            .unwrap(),
-    )
-    .unwrap();
+    sandbox
+        .kubectl(&format!("delete targetgroupbinding {NAME}"))
+        .unwrap();
     gate(&sandbox, "True", "BindingDeleted").await;
     sandbox.registered(0).await.unwrap();
 }

@@ -7,17 +7,17 @@ use std::{collections::BTreeSet, time::Duration};
 use aws_sdk_elasticloadbalancingv2::{Client, types::TargetDescription};
 use awssim::JournalFilter;
 use reqwest::Method;
-use sandbox::{Progress, Wait, demo::Sandbox, elbow, wait_until};
+use sandbox::{
+    Progress, Wait,
+    demo::{Sandbox, bind},
+    elbow, wait_until,
+};
 use serde_json::{Value, json};
 use tests::{condition, get, pod_targets};
 
 const NAME: &str = "my-tgb-alb-ip";
 const LIMIT: Duration = Duration::from_mins(1);
 const ADOPT: &str = "/v1/clusters/democluster/bindings/default/my-tgb-alb-ip/adopt";
-
-fn kubectl(sandbox: &Sandbox, arguments: &str) {
-    elbow::done(&sandbox.plane.kubectl(arguments.split(' ')).unwrap()).unwrap();
-}
 
 /// Waits until the condition of this reason says these words.
 async fn told(sandbox: &Sandbox, reason: &str, words: &str) {
@@ -84,10 +84,9 @@ async fn an_object_of_the_load_balancer_controller_is_left_alone_until_it_is_tak
 
     elbow::apply(&sandbox.plane, "nginx", include_str!("../seed/nginx.yaml")).unwrap();
     sandbox.scale(2).unwrap();
-    kubectl(
-        &sandbox,
-        "rollout status deployment nginx-deployment --timeout=60s",
-    );
+    sandbox
+        .kubectl("rollout status deployment nginx-deployment --timeout=60s")
+        .unwrap();
     let pods = pod_targets(&sandbox);
     assert_eq!(pods.len(), 2, "{pods:?}");
     // What LBC registered, its finalizer, and a target of nobody's.
@@ -159,12 +158,9 @@ async fn an_object_of_the_load_balancer_controller_is_left_alone_until_it_is_tak
     assert!(now.contains_key(foreign), "what nobody wants is nobody's");
 
     // LBC comes back to what is ours now: nothing is removed until it is gone again.
-    kubectl(
-        &sandbox,
-        &format!(
+    sandbox.kubectl(&format!(
             "patch targetgroupbinding {NAME} --type=merge -p {{\"metadata\":{{\"finalizers\":[\"elbv2.k8s.aws/resources\"]}}}}"
-        ),
-    );
+        )).unwrap();
     condition(&sandbox, NAME, "Contested").await;
     sandbox.scale(1).unwrap();
     told(&sandbox, "Contested", "2 targets kept").await;
@@ -174,10 +170,9 @@ async fn an_object_of_the_load_balancer_controller_is_left_alone_until_it_is_tak
     condition(&sandbox, NAME, "Reconciled").await;
 
     // Ours from now on: deleted, it lets go of its targets and of no other, and no finalizer is in the way.
-    kubectl(
-        &sandbox,
-        &format!("delete targetgroupbinding {NAME} --timeout=10s"),
-    );
+    sandbox
+        .kubectl(&format!("delete targetgroupbinding {NAME} --timeout=10s"))
+        .unwrap();
     let left = sandbox.registered(1).await.unwrap();
     assert!(
         left.iter()
@@ -192,28 +187,26 @@ async fn an_object_that_stops_being_served_keeps_its_targets_and_says_so() {
         return;
     }
     let sandbox = Sandbox::start(Progress::silent()).await.unwrap();
-    elbow::apply(&sandbox.plane, "nginx", include_str!("../seed/nginx.yaml")).unwrap();
-    elbow::apply(&sandbox.plane, "tgb", &sandbox.binding()).unwrap();
+    bind(&sandbox.plane, &sandbox.binding()).unwrap();
     sandbox.registered(1).await.unwrap();
     condition(&sandbox, NAME, "Reconciled").await;
-    kubectl(
-        &sandbox,
-        &format!("label targetgroupbinding {NAME} elbow.dev/serve=false"),
-    );
+    sandbox
+        .kubectl(&format!("label targetgroupbinding {NAME} elbow.dev/serve=false"))
+        .unwrap();
     let told = condition(&sandbox, NAME, "NotServed").await;
     assert!(
         told["message"].as_str().unwrap().contains("stay in AWS"),
         "{told}"
     );
     sandbox.scale(3).unwrap();
-    kubectl(
-        &sandbox,
-        "rollout status deployment nginx-deployment --timeout=60s",
-    );
-    kubectl(
-        &sandbox,
-        &format!("label targetgroupbinding {NAME} elbow.dev/serve=true --overwrite"),
-    );
+    sandbox
+        .kubectl("rollout status deployment nginx-deployment --timeout=60s")
+        .unwrap();
+    sandbox
+        .kubectl(&format!(
+            "label targetgroupbinding {NAME} elbow.dev/serve=true --overwrite"
+        ))
+        .unwrap();
     sandbox.registered(3).await.unwrap();
     condition(&sandbox, NAME, "Reconciled").await;
 }

@@ -11,7 +11,11 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
     trace_service_server::{TraceService, TraceServiceServer},
 };
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
-use sandbox::{Progress, Wait, demo::Sandbox, elbow, free_port, wait_until};
+use sandbox::{
+    Progress, Wait,
+    demo::{Sandbox, bind},
+    free_port, wait_until,
+};
 use secrecy::ExposeSecret;
 use serde_json::Value;
 use tests::{
@@ -136,8 +140,7 @@ impl World {
     /// Pods come and go, and one request is refused.
     async fn be_busy(&self) {
         let sandbox = &self.sandbox;
-        elbow::apply(&sandbox.plane, "nginx", include_str!("../seed/nginx.yaml")).unwrap();
-        elbow::apply(&sandbox.plane, "tgb", &sandbox.binding()).unwrap();
+        bind(&sandbox.plane, &sandbox.binding()).unwrap();
         for replicas in [1, 4, 1] {
             sandbox.scale(replicas).unwrap();
             sandbox

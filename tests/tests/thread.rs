@@ -5,7 +5,13 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use awssim::{Drift, Place, SecurityGroupRuleState};
-use sandbox::{Progress, Wait, demo::Sandbox, elbow, fixture, kubernetes::Access, wait_until};
+use sandbox::{
+    Progress, Wait,
+    demo::{Sandbox, bind},
+    elbow, fixture,
+    kubernetes::Access,
+    wait_until,
+};
 use serde_json::{Value, json};
 use tests::{condition, get, pod_targets};
 
@@ -56,8 +62,7 @@ async fn a_binding_follows_its_service_and_lets_go_of_everything_when_it_is_dele
     };
 
     let foreign = made_by_hand(&sandbox);
-    elbow::apply(&sandbox.plane, "nginx", include_str!("../seed/nginx.yaml")).unwrap();
-    elbow::apply(&sandbox.plane, "tgb", &sandbox.binding()).unwrap();
+    bind(&sandbox.plane, &sandbox.binding()).unwrap();
     for replicas in [1, 4, 1] {
         sandbox.scale(replicas).unwrap();
         sandbox
@@ -101,13 +106,9 @@ async fn a_binding_follows_its_service_and_lets_go_of_everything_when_it_is_dele
     );
 
     let listeners_before = sandbox.aws().target_groups().len();
-    elbow::done(
-        &sandbox
-            .plane
-            .kubectl(["delete", "targetgroupbinding", "my-tgb-alb-ip"])
-            .unwrap(),
-    )
-    .unwrap();
+    sandbox
+        .kubectl("delete targetgroupbinding my-tgb-alb-ip")
+        .unwrap();
     sandbox.registered(0).await.unwrap();
     wait_until(LIMIT, "the ALB's rule to go", &Progress::silent(), async || {
         let left = ingress(&sandbox);
@@ -211,13 +212,9 @@ async fn a_mistake_is_told_on_the_object_and_in_the_answer_and_changes_nothing()
     let unknown = good.replace("targetgroup/test-tg-ip/", "targetgroup/another/");
     elbow::apply(&sandbox.plane, "unknown", &unknown).unwrap();
     condition(&sandbox, "my-tgb-alb-ip", "TargetGroupNotFound").await;
-    elbow::done(
-        &sandbox
-            .plane
-            .kubectl(["delete", "targetgroupbinding", "my-tgb-alb-ip"])
-            .unwrap(),
-    )
-    .unwrap();
+    sandbox
+        .kubectl("delete targetgroupbinding my-tgb-alb-ip")
+        .unwrap();
 
     let port = good.replace("port: 80", "port: 81");
     elbow::apply(&sandbox.plane, "port", &port).unwrap();

@@ -14,14 +14,16 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
 use crate::{
-    Error, Progress, Result, Scratch,
+    Error, Progress, Result, Scratch, Wait,
     certificates::Authority,
     free_port, iam,
     kubernetes::{Access, ControlPlane, Kubectl},
     process::{Process, Program},
+    wait_until,
 };
 
 const START: Duration = Duration::from_mins(1);
+const ANSWER: Duration = Duration::from_mins(1);
 const ADMIN_TOKEN: &str = "admin.token";
 
 /// The folder of the built programs: `ELBOW_BIN`, else that of this program.
@@ -296,6 +298,25 @@ impl Server {
         let status = response.status();
         let text = response.text().await.map_err(failed)?;
         Ok((status, serde_json::from_str(&text).unwrap_or(Value::String(text))))
+    }
+
+    /// Waits until REST answers what fits.
+    pub async fn answers(
+        &self,
+        path: &str,
+        what: &str,
+        progress: &Progress,
+        fits: impl Fn(&Value) -> bool,
+    ) -> Result<Value> {
+        wait_until(ANSWER, what, progress, async || {
+            let told = self.call(reqwest::Method::GET, path, None).await?;
+            if fits(&told) {
+                Ok(told)
+            } else {
+                Err(Wait::not_yet(told))
+            }
+        })
+        .await
     }
 
     /// Registers a cluster in the tutorial's VPC and answers its agent's token.

@@ -9,7 +9,10 @@ use std::{
 
 use awssim::{Fault, FaultRule, JournalFilter};
 use rand::{Rng, SeedableRng, rngs::StdRng};
-use sandbox::{Progress, demo::Sandbox, elbow};
+use sandbox::{
+    Progress,
+    demo::{Sandbox, bind},
+};
 use tests::{MUTATING, Witness, agrees};
 
 const LIMIT: Duration = Duration::from_mins(1);
@@ -18,8 +21,7 @@ const OPTIONS: [(&str, &str); 2] = [("--lease-ttl", "3s"), ("--aws-attempt-timeo
 
 async fn bound() -> Sandbox {
     let sandbox = Sandbox::with(Progress::silent(), &OPTIONS).await.unwrap();
-    elbow::apply(&sandbox.plane, "nginx", include_str!("../../seed/nginx.yaml")).unwrap();
-    elbow::apply(&sandbox.plane, "tgb", &sandbox.binding()).unwrap();
+    bind(&sandbox.plane, &sandbox.binding()).unwrap();
     sandbox.registered(1).await.unwrap();
     sandbox
 }
@@ -60,13 +62,9 @@ async fn a_server_killed_while_aws_works_for_it_loses_nothing() {
     sandbox.registered(4).await.unwrap();
     scale_and_kill(&mut sandbox, "DeregisterTargets", 2).await;
     sandbox.registered(2).await.unwrap();
-    elbow::done(
-        &sandbox
-            .plane
-            .kubectl(["delete", "targetgroupbinding", "my-tgb-alb-ip"])
-            .unwrap(),
-    )
-    .unwrap();
+    sandbox
+        .kubectl("delete targetgroupbinding my-tgb-alb-ip")
+        .unwrap();
     sandbox.registered(0).await.unwrap();
 }
 

@@ -2,7 +2,14 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use sandbox::{Progress, Wait, demo::Sandbox, elbow, fixture, postgres::query, process::Process, wait_until};
+use sandbox::{
+    Progress, Wait,
+    demo::{Sandbox, bind},
+    elbow, fixture,
+    postgres::query,
+    process::Process,
+    wait_until,
+};
 use serde_json::Value;
 use tests::{Witness, agrees};
 
@@ -42,8 +49,7 @@ async fn what_goes_away_and_comes_back_removes_nothing_that_is_needed() {
     }
     let mut sandbox = Sandbox::with(Progress::silent(), &OPTIONS).await.unwrap();
     tests::add_foreign(&sandbox);
-    elbow::apply(&sandbox.plane, "nginx", include_str!("../../seed/nginx.yaml")).unwrap();
-    elbow::apply(&sandbox.plane, "tgb", &sandbox.binding()).unwrap();
+    bind(&sandbox.plane, &sandbox.binding()).unwrap();
     sandbox.scale(3).unwrap();
     agrees(&sandbox, 3).await;
 

@@ -222,8 +222,14 @@ impl Sandbox {
 
     /// `kubectl scale`.
     pub fn scale(&self, replicas: u32) -> Result<()> {
-        let words = format!("scale deployment nginx-deployment --replicas={replicas}");
-        self.plane.as_ref().run(&words).map(drop)
+        self.kubectl(&format!(
+            "scale deployment nginx-deployment --replicas={replicas}"
+        ))
+    }
+
+    /// `kubectl` in the cluster, with words that have no spaces in them.
+    pub fn kubectl(&self, words: &str) -> Result<()> {
+        self.plane.as_ref().run(words).map(drop)
     }
 
     /// Waits until AWS has exactly as many registered targets in `test-tg-ip`.

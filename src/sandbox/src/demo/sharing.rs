@@ -1,14 +1,11 @@
 //! Two clusters on one target group, one of which loses its agent for a while.
 
-use std::time::Duration;
-
 use super::{
     Stage, bind, say, scale,
     tutorial::{pod_targets, show_pods},
 };
-use crate::{Error, Progress, Result, Wait, elbow::Server, kubernetes::Access, process::Process, wait_until};
+use crate::{Error, Progress, Result, elbow::Server, kubernetes::Access, process::Process};
 
-const LIMIT: Duration = Duration::from_mins(1);
 /// So that silence is noticed soon: what an agent promises to say, and when the service takes it for silent.
 pub const SOON_SILENT: [(&str, &str); 2] = [("--heartbeat", "1s"), ("--guard-silent-after", "4s")];
 
@@ -29,16 +26,9 @@ impl<'a> Actor<'a> {
 /// Waits until a cluster is shown as one that nobody hears from.
 pub async fn stale(server: &Server, cluster: &str, progress: &Progress) -> Result<()> {
     let what = format!("cluster {cluster} to be shown as stale");
-    wait_until(LIMIT, &what, progress, async || {
-        let path = format!("/v1/clusters/{cluster}");
-        let told = server.call(reqwest::Method::GET, &path, None).await?;
-        if told["status"]["stale"] == true {
-            Ok(())
-        } else {
-            Err(Wait::not_yet(told))
-        }
-    })
-    .await
+    let stale = |told: &serde_json::Value| told["status"]["stale"] == true;
+    let path = format!("/v1/clusters/{cluster}");
+    server.answers(&path, &what, progress, stale).await.map(drop)
 }
 
 /// Plays it; the second cluster's agent goes and comes back.
