@@ -326,7 +326,10 @@ fn serve(epoch: u64, message: Message, index: &mut Index, hands: &Hands) -> Resu
         // Of what is not looked at nothing is confirmed, and nothing is written there.
         Message::Relist(v1::Relist { ref namespace, .. })
         | Message::WriteBack(v1::WriteBack { ref namespace, .. })
-            if !index.looks_at(namespace) => {}
+        | Message::Gate(v1::GateWriteBack {
+            pod: Some(v1::PodRef { ref namespace, .. }),
+            ..
+        }) if !index.looks_at(namespace) => {}
         Message::Relist(v1::Relist {
             relist_id,
             namespace,

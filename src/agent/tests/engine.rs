@@ -2,15 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::time::Duration;
+use std::{sync::atomic::AtomicBool, time::Duration};
 
 use agent::{
     engine::{self, Channels, Command, Hands, Link},
-    index::{Event, Index, Input},
+    index::{Event, Index, Input, Namespaces},
     metrics::Metrics,
     pods::PodWatcher,
     proof::Prover,
-    write_back::Writer,
+    write_back::{GATE_PACE, WriteBack, Writer},
 };
 use kube::Client;
 use model::{
@@ -18,11 +18,14 @@ use model::{
     ownership::Marks,
     stream::{Change, Source, Statement, Update},
 };
-use runtime::{Kind, Tasks, admin::Readiness, telemetry::Registry};
+use runtime::{Clock, Kind, Tasks, admin::Readiness, telemetry::Registry};
 use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
-use wire::{agent::v1::AgentMessage, convert::Stamped};
+use wire::{
+    agent::v1::{self as v1, AgentMessage, server_message::Message},
+    convert::Stamped,
+};
 
 struct Engine {
     inputs: mpsc::Sender<Input>,
@@ -30,7 +33,12 @@ struct Engine {
     readiness: Readiness,
 }
 
+/// An engine that looks at every namespace, of a cluster that does not answer.
 fn start() -> Engine {
+    start_of(Namespaces::All)
+}
+
+fn start_of(namespaces: Namespaces) -> Engine {
     let tasks = Tasks::new();
     let (inputs, inputs_in) = mpsc::channel(8);
     let (commands, commands_in) = mpsc::channel(8);
@@ -38,12 +46,24 @@ fn start() -> Engine {
     let nowhere = kube::Config::new("http://127.0.0.1:1".parse().unwrap());
     let client = Client::try_from(nowhere).unwrap();
     let metrics = Metrics::new(&mut Registry::default());
+    let gate_writer = Writer::default();
+    let write_gates = WriteBack {
+        client: client.clone(),
+        writer: gate_writer.clone(),
+        pace: GATE_PACE,
+        findings: findings.clone(),
+        instance: "test".to_owned(),
+        clock: Clock::real(),
+        metrics: metrics.clone(),
+        knows_counts: AtomicBool::new(true),
+    };
+    tasks.spawn(Kind::Job, "write gates", write_gates.run(tasks.soft()));
     let hands = Hands {
         client: client.clone(),
         pods: PodWatcher::new(client.clone(), inputs.clone(), metrics.clone(), tasks.clone()),
         prover: Prover::new(client, findings.clone(), tasks.clone()),
         writer: Writer::default(),
-        gate_writer: Writer::default(),
+        gate_writer,
         findings,
         tasks: tasks.clone(),
     };
@@ -56,7 +76,7 @@ fn start() -> Engine {
     tasks.spawn(
         Kind::Job,
         "engine",
-        engine::run(Index::default(), channels, hands, metrics, readiness.clone()),
+        engine::run(Index::of(namespaces), channels, hands, metrics, readiness.clone()),
     );
     Engine {
         inputs,
@@ -214,4 +234,34 @@ async fn an_event_tells_how_long_it_waited_and_a_list_is_no_event() {
         (4.9..5.2).contains(&waited),
         "since the older of the two: {waited}"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_readiness_gate_is_written_in_a_namespace_that_is_not_looked_at() {
+    let engine = start_of(Namespaces::These(["shop".to_owned()].into()));
+    let (mut messages, _cut) = engine.connect(1, 8).await;
+    // Written in this order, if at all. That the cluster does not answer is the answer.
+    for (id, namespace) in [(1, "elsewhere"), (2, "shop")] {
+        let gate = v1::GateWriteBack {
+            write_back_id: id,
+            pod: Some(v1::PodRef {
+                namespace: namespace.to_owned(),
+                name: "web-1".to_owned(),
+                uid: Uuid::from_u128(1).to_string(),
+            }),
+            gate: Some(v1::Gate {
+                binding: "web".to_owned(),
+                state: Some(v1::GateState::default()),
+            }),
+        };
+        let message = Message::Gate(gate);
+        let command = Command::Server { epoch: 1, message };
+        engine.commands.send(command).await.unwrap();
+    }
+    let written = loop {
+        if let Statement::WriteBackResult { id, .. } = read(&mut messages).await {
+            break id;
+        }
+    };
+    assert_eq!(written, 2);
 }
