@@ -35,7 +35,7 @@ impl PodWatcher {
 
     /// Begins or ends a watch.
     pub fn obey(&mut self, order: PodWatch) {
-        let (id, namespace, selector) = match order {
+        let (id, namespace, view, selector) = match order {
             PodWatch::End { id } => {
                 if let Some(stop) = self.running.remove(&id) {
                     stop.cancel();
@@ -45,8 +45,9 @@ impl PodWatcher {
             PodWatch::Begin {
                 id,
                 namespace,
+                view,
                 selector,
-            } => (id, namespace, selector),
+            } => (id, namespace, view, selector),
         };
         let labels: Vec<_> = selector
             .iter()
@@ -54,8 +55,7 @@ impl PodWatcher {
             .collect();
         let watched = Watch {
             api: Api::namespaced(self.client.clone(), &namespace),
-            // All that the watch selects, of whichever namespace.
-            view: None,
+            view,
             labels: Some(labels.join(",")),
             input: Box::new(move |event| Input::Pods { watch: id, event }),
         };

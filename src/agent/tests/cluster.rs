@@ -89,6 +89,10 @@ impl Cluster {
     }
 
     async fn agent(&self, instance: &str) -> Process {
+        self.agent_with(instance, &[]).await
+    }
+
+    async fn agent_with(&self, instance: &str, arguments: &[&str]) -> Process {
         let kubeconfig = self
             .plane
             .kubeconfig_for_service_account("elbow-system", "elbow-agent")
@@ -111,6 +115,7 @@ impl Cluster {
             .argument(self.scratch.path().join("token"))
             .argument("--kubeconfig")
             .argument(kubeconfig)
+            .arguments(arguments)
             .start()
             .unwrap()
     }
@@ -236,6 +241,26 @@ fn gate(id: u64, uid: &str, status: &str) -> v1::GateWriteBack {
     }
 }
 
+impl Cluster {
+    /// The gated pod, by an agent that looks at nothing else.
+    async fn is_told_by_an_agent_of_one_namespace(&self) {
+        let before = self.service.told().statements.len();
+        let mut agent = self.agent_with("pod-2", &["--namespace", "shop"]).await;
+        let is_reset = |statement: &Statement| {
+            let Statement::Update { update, .. } = statement else {
+                return false;
+            };
+            matches!(update, Update::Pods { change: Change::Reset(pods), .. } if pods.len() == 1)
+        };
+        self.service
+            .until("the pod again", |told| {
+                told.statements[before..].iter().any(is_reset)
+            })
+            .await;
+        agent.stop(std::time::Duration::from_secs(15)).await.unwrap();
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_gate_of_a_pod_is_told_and_written_into_that_pod_alone() {
     let cluster = Cluster::start("gate").await;
@@ -330,6 +355,7 @@ async fn the_gate_of_a_pod_is_told_and_written_into_that_pod_alone() {
     write(gate(5, "6f8bdc5e-0000-4000-8000-000000000009", "False")).await;
     assert_eq!(present().1, version);
     agent.stop(std::time::Duration::from_secs(15)).await.unwrap();
+    cluster.is_told_by_an_agent_of_one_namespace().await;
     cluster.stop().await;
 }
 

@@ -7,7 +7,7 @@ use std::{
     net::{IpAddr, Ipv4Addr},
 };
 
-use agent::index::{Event, Index, Input, Namespaces, PodWatch, Resync};
+use agent::index::{Event, Index, Input, Kind, Namespaces, PodWatch, Resync};
 use mirror::Mirror;
 use model::{
     fact::{AddressFamily, Endpoint, EndpointSlice, Evidence, ObjectName, ObjectVersion, PodRef, Service},
@@ -1024,6 +1024,7 @@ fn selected() -> (Index, Mirror, u64) {
         [PodWatch::Begin {
             id: begun(&watches),
             namespace: "shop".into(),
+            view: None,
             selector: BTreeMap::from([("app".into(), "web".into())]),
         }],
         "of a Service that is subscribed, by its selector"
@@ -1174,4 +1175,70 @@ fn pods_that_cannot_be_seen_are_told_as_unsynced_and_stay() {
         ),
         "a reset ends it"
     );
+}
+
+#[test]
+fn pods_that_cannot_be_seen_in_a_namespace_are_told_as_unsynced_there_to_those_who_want_them() {
+    let mut index = Index::of(Namespaces::These(["shop", "other"].map(str::to_owned).into()));
+    let services = [
+        selecting("web", "web"),
+        Service {
+            object: ObjectName::new("other", "web"),
+            ..selecting("web", "web")
+        },
+    ];
+    for service in &services {
+        index.handle(Input::Services(Event::Apply(service.clone())));
+    }
+    let subscription = || services.iter().map(|service| service.object.clone()).collect();
+    index.connect(1);
+    index.subscribe(subscription(), false);
+    index.want_pods(true);
+    let watches: BTreeMap<_, _> = index
+        .take_pod_watches()
+        .into_iter()
+        .map(|watch| match watch {
+            PodWatch::Begin {
+                id, namespace, view, ..
+            } => {
+                assert_eq!(view.as_ref(), Some(&namespace));
+                (namespace, id)
+            }
+            end @ PodWatch::End { .. } => panic!("{end:?}"),
+        })
+        .collect();
+    let (shop, other) = (|| Some("shop".to_owned()), || Some("other".to_owned()));
+    let unsynced = |namespace| Statement::Unsynced {
+        kind: "Pod".into(),
+        namespace,
+        reason: "403".into(),
+    };
+    let lose = |index: &mut Index, view: Option<String>| {
+        let watch = watches[view.as_deref().unwrap()];
+        let lost = Event::Lost(view, "403".into());
+        of_watch(watch, vec![lost]).for_each(|input| index.handle(input));
+    };
+    lose(&mut index, other());
+    assert_eq!(index.next_statement(), Some(unsynced(other())));
+    assert_eq!(index.next_statement(), None);
+
+    // A stream of a server that has not asked for pods yet, as an older one never does.
+    index.connect(2);
+    index.subscribe(subscription(), false);
+    lose(&mut index, shop());
+    assert_eq!(index.next_statement(), None);
+    index.want_pods(true);
+    index.want_pods(true);
+    let told: Vec<_> = std::iter::from_fn(|| index.next_statement()).collect();
+    assert_eq!(told, [unsynced(other()), unsynced(shop())]);
+
+    let listed = vec![Event::Init(shop()), Event::InitDone(shop())];
+    of_watch(watches["shop"], listed).for_each(|input| index.handle(input));
+    assert_eq!(
+        index.sizes()[4],
+        (Kind::Pod, 0, false),
+        "those of `other` are not seen"
+    );
+    index.want_pods(true);
+    assert_eq!(index.next_statement(), None, "what was told once is known");
 }

@@ -50,6 +50,14 @@ impl Namespaces {
         }
     }
 
+    /// What is listed shows this namespace, which is looked at, as a part of this.
+    pub fn view_of(&self, namespace: &str) -> View {
+        match self {
+            Self::All => None,
+            Self::These(_) => Some(namespace.to_owned()),
+        }
+    }
+
     pub fn contains(&self, namespace: &str) -> bool {
         match self {
             Self::All => true,

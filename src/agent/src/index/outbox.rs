@@ -94,6 +94,7 @@ pub(super) struct Outbox {
     services: BTreeMap<ObjectName, ServicePending>,
     /// `None`: not wanted.
     nodes: Option<NodesPending>,
+    wants_pods: bool,
 }
 
 #[derive(Debug)]
@@ -112,6 +113,7 @@ impl Outbox {
             sources: Pending::All,
             services: BTreeMap::new(),
             nodes: None,
+            wants_pods: false,
         }
     }
 
@@ -282,6 +284,14 @@ impl Outbox {
             pending.gone = true;
             self.enqueue(Scope::Nodes);
         }
+    }
+
+    pub(super) fn wants_pods(&self) -> bool {
+        self.wants_pods
+    }
+
+    pub(super) fn want_pods(&mut self, wanted: bool) {
+        self.wants_pods = wanted;
     }
 
     pub(super) fn pending_nodes(&mut self) -> Option<&mut NodesPending> {

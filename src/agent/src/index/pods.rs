@@ -9,7 +9,9 @@ use model::{
     stream::{Change, Update},
 };
 
-use super::{Event, Index, Kind, Outcome, View, cache::Cache, outbox::Pending, patch, tombstone};
+use super::{
+    Event, Index, Kind, Namespaces, Outcome, Scope, View, cache::Cache, outbox::Pending, patch, tombstone,
+};
 
 /// A watch of pods to begin or to end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +20,8 @@ pub enum PodWatch {
     Begin {
         id: u64,
         namespace: String,
+        /// Which cannot be seen if these pods cannot.
+        view: View,
         selector: BTreeMap<String, String>,
     },
     End {
@@ -42,7 +46,11 @@ pub(super) struct Pods {
 
 impl Pods {
     /// Begins and ends watches, so that there is one for each of `selectors`.
-    fn select(&mut self, selectors: &BTreeMap<ObjectName, BTreeMap<String, String>>) {
+    fn select(
+        &mut self,
+        selectors: &BTreeMap<ObjectName, BTreeMap<String, String>>,
+        namespaces: &Namespaces,
+    ) {
         let Self {
             wanted,
             selected,
@@ -64,15 +72,17 @@ impl Pods {
                 continue;
             }
             *last += 1;
+            let view = namespaces.view_of(&service.namespace);
             watches.push(PodWatch::Begin {
                 id: *last,
                 namespace: service.namespace.clone(),
+                view: view.clone(),
                 selector: selector.clone(),
             });
             let begun = Selected {
                 watch: *last,
                 selector: selector.clone(),
-                pods: Cache::new(vec![None]),
+                pods: Cache::new(vec![view]),
             };
             selected.insert(service.clone(), begun);
         }
@@ -97,9 +107,10 @@ impl Pods {
         (pods().map(Cache::len).sum(), pods().all(Cache::is_synced))
     }
 
+    /// Where and why they cannot be seen, once for each Service.
     pub(super) fn lost(&self) -> Vec<(View, &str)> {
         let lost = self.selected.values().map(|selected| selected.pods.lost());
-        lost.flatten().take(1).collect()
+        lost.flatten().collect()
     }
 }
 
@@ -118,11 +129,13 @@ impl Index {
     pub fn want_pods(&mut self, wanted: bool) {
         self.pods.wanted = wanted;
         self.select_pods();
-        if !self.pods.lost().is_empty()
-            && let Some(outbox) = &mut self.outbox
-        {
-            outbox.lost(Kind::Pod, Some(None));
+        let Some(outbox) = &mut self.outbox else { return };
+        if wanted && !outbox.wants_pods() {
+            for (view, _) in self.pods.lost() {
+                outbox.enqueue(Scope::Lost(Kind::Pod, view));
+            }
         }
+        outbox.want_pods(wanted);
     }
 
     /// The watches to begin and to end since the last call, in this order.
@@ -140,7 +153,7 @@ impl Index {
             .filter(|service| !service.selector.is_empty())
             .map(|service| (service.object.clone(), service.selector.clone()))
             .collect();
-        self.pods.select(&selectors);
+        self.pods.select(&selectors, &self.namespaces);
     }
 
     pub(super) fn pods_event(&mut self, watch: u64, event: Event<Pod>) {
@@ -160,7 +173,9 @@ impl Index {
             }
         }
         outbox.grace(&service, shortest_grace(&pods.pods));
-        outbox.lost(Kind::Pod, outcome.lost);
+        if outbox.wants_pods() {
+            outbox.lost(Kind::Pod, outcome.lost);
+        }
     }
 
     /// What there is to say of the pods of a Service.

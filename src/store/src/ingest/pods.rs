@@ -59,7 +59,7 @@ impl Store {
             }
             let mut written = match change {
                 Change::Reset(pods) => {
-                    synced(tx, cluster, "Pod", None).await?;
+                    synced(tx, cluster, "Pod", Some(&service.namespace)).await?;
                     keep_only(tx, cluster, service, pods).await?
                 }
                 Change::Patch { deleted, .. } => remove(tx, cluster, service, deleted).await?,

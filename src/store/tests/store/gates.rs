@@ -140,6 +140,25 @@ async fn gated_pods_are_unknown_until_a_reset_says_which_there_are() -> Result<(
 }
 
 #[tokio::test]
+async fn pods_that_were_not_seen_in_a_namespace_are_seen_there_once_a_reset_states_them() -> Result<()> {
+    let fixture = Fixture::new().await?;
+    fixture.upsert([source("web")]).await?;
+    let shop = object("web").namespace;
+    // Older agents name no namespace.
+    for namespace in [None, Some(shop.as_str()), Some("elsewhere")] {
+        fixture
+            .store
+            .ingest_unsynced(fixture.stream, "Pod", namespace, "403")
+            .await?;
+    }
+    fixture.reset_pods(vec![gated("a", 1)]).await?;
+    let state = fixture.store.cluster_by_id(fixture.cluster).await?;
+    let unsynced = state.context("registered")?.unsynced;
+    assert_eq!(unsynced.keys().collect::<Vec<_>>(), ["Pod in elsewhere"]);
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_pod_is_known_since_its_uid_is() -> Result<()> {
     let fixture = Fixture::new().await?;
     fixture.upsert([source("web")]).await?;
