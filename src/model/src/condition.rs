@@ -73,10 +73,14 @@ pub enum Reason {
     Throttled,
     /// AWS answers with an error that is none of the above.
     AwsError,
+    /// A group of this name or ARN is somebody else's, or bears our tags no more: it is not touched.
+    NotOwned,
+    /// Somebody changed in AWS what is declared.
+    Drifted,
 }
 
 impl Reason {
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 34] = [
         Self::Reconciled,
         Self::Progressing,
         Self::Held,
@@ -109,6 +113,8 @@ impl Reason {
         Self::SecurityGroupNotFound,
         Self::Throttled,
         Self::AwsError,
+        Self::NotOwned,
+        Self::Drifted,
     ];
 }
 

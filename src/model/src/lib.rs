@@ -18,6 +18,7 @@ pub mod group;
 pub mod guard;
 pub mod id;
 pub mod ledger;
+pub mod managed;
 pub mod name;
 pub mod network;
 pub mod node;

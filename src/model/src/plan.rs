@@ -213,10 +213,14 @@ pub enum HoldReason {
     OpeningPending,
     /// The cluster whose bindings a rule served is not registered any more.
     ClusterUnknown,
+    /// A listener or rule of a load balancer forwards to the group.
+    InUse,
+    /// Bindings use the group, or targets are in it.
+    NotEmpty,
 }
 
 impl HoldReason {
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 21] = [
         Self::HoldDown,
         Self::GuardWindow,
         Self::LastTarget,
@@ -236,6 +240,8 @@ impl HoldReason {
         Self::Fencing,
         Self::OpeningPending,
         Self::ClusterUnknown,
+        Self::InUse,
+        Self::NotEmpty,
     ];
 
     /// What lifts it, for the person who reads it.
@@ -273,6 +279,10 @@ impl HoldReason {
             Self::Fencing => "time: the former writer's deadline and one call's timeout",
             Self::OpeningPending => "the security group's rules, a refusal of AWS's to make them, or time",
             Self::ClusterUnknown => "registering the cluster again, or revoking the rule by hand",
+            Self::InUse => "taking the group out of the load balancer's listeners and rules",
+            Self::NotEmpty => {
+                "the end of its bindings and of their targets; what somebody else registered, they have to deregister"
+            }
         }
     }
 

@@ -20,6 +20,7 @@ mod holds;
 mod input;
 mod instance;
 mod ledger;
+pub mod managed;
 pub mod network;
 mod observe;
 mod status;

@@ -4,6 +4,7 @@
 
 mod gates;
 mod histories;
+mod managed;
 mod network;
 mod rule_world;
 mod rules;
