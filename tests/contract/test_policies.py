@@ -62,6 +62,30 @@ class Elbow:
             GroupId=self.security_group, SecurityGroupRuleIds=[rule]
         )
 
+    def make(self, tags=(TAG,)):
+        return self.elb.create_target_group(
+            Name=self.world.name("tg"),
+            Protocol="HTTP",
+            Port=80,
+            VpcId=self.world.vpc,
+            TargetType="ip",
+            **({"Tags": list(tags)} if tags else {}),
+        )["TargetGroups"][0]["TargetGroupArn"]
+
+    def manage(self):
+        """The life of a managed target group, and taking over one that somebody else made."""
+        arn = self.make()
+        self.elb.describe_target_group_attributes(TargetGroupArn=arn)
+        self.elb.describe_tags(ResourceArns=[arn])
+        self.elb.modify_target_group(TargetGroupArn=arn, HealthCheckPath="/ready")
+        delay = {"Key": "deregistration_delay.timeout_seconds", "Value": "30"}
+        self.elb.modify_target_group_attributes(TargetGroupArn=arn, Attributes=[delay])
+        self.elb.add_tags(ResourceArns=[arn], Tags=[{"Key": "team", "Value": "shop"}])
+        self.elb.remove_tags(ResourceArns=[arn], TagKeys=["team"])
+        self.elb.delete_target_group(TargetGroupArn=arn)
+        self.elb.add_tags(ResourceArns=[self.group], Tags=[TAG])
+        self.elb.remove_tags(ResourceArns=[self.group], TagKeys=[TAG["Key"]])
+
     def work(self):
         """Every call that Elbow makes, one after the other."""
         target = {"Id": "10.0.0.9", "Port": 80}
@@ -70,6 +94,7 @@ class Elbow:
         self.elb.describe_target_health(TargetGroupArn=self.group)
         self.elb.describe_target_group_attributes(TargetGroupArn=self.group)
         self.elb.deregister_targets(TargetGroupArn=self.group, Targets=[target])
+        self.manage()
         self.ec2.describe_vpcs()
         self.ec2.describe_network_interfaces()
         self.ec2.describe_security_groups()
@@ -136,6 +161,20 @@ def test_a_rule_of_somebody_else_cannot_be_tagged_to_be_revoked(elbow, partition
     theirs = elbow.authorize(tags=())
     elbow.may(policy(partition))
     assert "ec2:CreateTags" in refused(elbow.ec2.create_tags, Resources=[theirs], Tags=[TAG])
+
+
+def test_a_target_group_cannot_be_made_without_the_tag_that_lets_it_be_changed(elbow, partition):
+    elbow.may(policy(partition))
+    assert "elasticloadbalancing:CreateTargetGroup" in refused(elbow.make, tags=())
+
+
+def test_a_target_group_of_somebody_else_cannot_be_changed(elbow, partition):
+    elbow.may(policy(partition))
+    group = {"TargetGroupArn": elbow.group}
+    refused(elbow.elb.modify_target_group, HealthCheckPath="/", **group)
+    refused(elbow.elb.modify_target_group_attributes, Attributes=[{"Key": "a", "Value": "b"}], **group)
+    refused(elbow.elb.add_tags, ResourceArns=[elbow.group], Tags=[{"Key": "team", "Value": "shop"}])
+    refused(elbow.elb.remove_tags, ResourceArns=[elbow.group], TagKeys=["team"])
 
 
 def test_what_elbow_never_does_is_refused(elbow, partition):

@@ -26,6 +26,7 @@ mod shard_client;
 
 pub use class::ErrorClass;
 pub use connection::{Aws, Clock};
+pub use elbv2::managed::Lookup;
 pub use error::Error;
 pub use metrics::{Action, Metrics};
 pub use outcome::{Certainty, Deadline, Failure, Outcome, Receipt, RuleOutcome};

@@ -27,6 +27,20 @@ pub enum Action {
     DeregisterTargets,
     /// ELBv2.
     DescribeTargetGroupAttributes,
+    /// ELBv2.
+    DescribeTags,
+    /// ELBv2.
+    CreateTargetGroup,
+    /// ELBv2.
+    ModifyTargetGroup,
+    /// ELBv2.
+    ModifyTargetGroupAttributes,
+    /// ELBv2.
+    DeleteTargetGroup,
+    /// ELBv2.
+    AddTags,
+    /// ELBv2.
+    RemoveTags,
     /// EC2.
     DescribeVpcs,
     /// EC2.
@@ -49,7 +63,14 @@ impl Action {
             | Self::DescribeTargetHealth
             | Self::RegisterTargets
             | Self::DeregisterTargets
-            | Self::DescribeTargetGroupAttributes => "elasticloadbalancing",
+            | Self::DescribeTargetGroupAttributes
+            | Self::DescribeTags
+            | Self::CreateTargetGroup
+            | Self::ModifyTargetGroup
+            | Self::ModifyTargetGroupAttributes
+            | Self::DeleteTargetGroup
+            | Self::AddTags
+            | Self::RemoveTags => "elasticloadbalancing",
             Self::DescribeVpcs
             | Self::DescribeNetworkInterfaces
             | Self::DescribeSecurityGroups

@@ -9,13 +9,14 @@ use std::{
 use aws_config::SdkConfig;
 use model::{
     Observed, SecurityGroupId, Shard, Target, TargetGroupArn,
+    managed::{GroupStep, ManagedSpec, ObservedGroup},
     network::{Interfaces, ObservedRule, Permission, Place, SecurityGroupRuleId},
     target::ObservedTarget,
     target_group::TargetGroupFacts,
 };
 
 use crate::{
-    Clock, Deadline, Error, Metrics, Outcome, RuleOutcome, Settings,
+    Clock, Deadline, Error, Failure, Lookup, Metrics, Outcome, Receipt, RuleOutcome, Settings,
     budget::{Batch, Budget, Category, Lane, Permit, Start, Turn},
     call::Caller,
     ec2::{
@@ -122,6 +123,36 @@ impl ShardClient {
     /// Leave to write targets now, if there is a call left that nobody waits for.
     pub fn try_permit(&self, lane: Lane) -> Option<Permit> {
         self.inner.caller.budget.try_acquire(Category::Registration, lane)
+    }
+
+    /// Everything about a group that is ours, or that may become so. `Absent` only if AWS says that it does not exist;
+    /// `at` is when the question was sent.
+    pub async fn managed_group(&self, lookup: Lookup<'_>) -> Result<Observed<ObservedGroup>, Error> {
+        elbv2::managed::describe(&self.inner.caller, &self.inner.elbv2, lookup).await
+    }
+
+    /// Waits for leave to make the call of a step; as [`permit`](Self::permit).
+    pub async fn group_permit(&self, spec: &ManagedSpec, step: &GroupStep) -> Permit {
+        let (caller, lane) = (&self.inner.caller, elbv2::managed::lane(step));
+        caller.permit(Category::Mutating, lane, spec.name.as_str()).await
+    }
+
+    /// Makes the call of a step, once, and only if it cannot last beyond `deadline`. `None`: the step calls nobody.
+    pub async fn write_group(
+        &self,
+        permit: Permit,
+        spec: &ManagedSpec,
+        step: &GroupStep,
+        deadline: Deadline,
+    ) -> Option<Result<Receipt, Failure>> {
+        elbv2::managed::Writer {
+            caller: &self.inner.caller,
+            client: &self.inner.elbv2,
+            spec,
+            deadline,
+        }
+        .write(permit, step)
+        .await
     }
 
     /// How full the bucket of this category is, 0 to 1.

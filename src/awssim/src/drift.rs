@@ -1,6 +1,6 @@
 //! Changes behind the callers' backs, as another controller, a person or a failure would make them.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -67,6 +67,14 @@ pub enum Drift {
         target_group_arn: String,
         targets: Vec<TargetSpec>,
     },
+    /// Sets attributes and tags; a tag without a value is taken away.
+    ModifyTargetGroup {
+        target_group_arn: String,
+        #[serde(default)]
+        attributes: BTreeMap<String, String>,
+        #[serde(default)]
+        tags: BTreeMap<String, Option<String>>,
+    },
     /// Also one that is in use.
     DeleteTargetGroup { target_group_arn: String },
     /// Also one that is protected.
@@ -130,6 +138,11 @@ pub(crate) fn apply(core: &mut Core, drift: &Drift) -> Result<(), AdminError> {
             }
             Ok(())
         }
+        Drift::ModifyTargetGroup {
+            target_group_arn,
+            attributes,
+            tags,
+        } => modify(core, target_group_arn, attributes, tags),
         Drift::DeleteTargetGroup { target_group_arn } => delete_target_group(core, target_group_arn),
         Drift::DeleteLoadBalancer { load_balancer_arn } => delete_load_balancer(core, load_balancer_arn),
         Drift::SetHealth {
@@ -231,6 +244,23 @@ fn set_health(
     target
         .ok_or_else(|| unknown("target", format!("{}:{}", key.id, key.port)))?
         .scripted = health.cloned();
+    Ok(())
+}
+
+fn modify(
+    core: &mut Core,
+    arn: &str,
+    attributes: &BTreeMap<String, String>,
+    tags: &BTreeMap<String, Option<String>>,
+) -> Result<(), AdminError> {
+    let group = group(core, arn)?;
+    group.attributes.extend(attributes.clone());
+    for (key, value) in tags {
+        match value {
+            Some(value) => group.tags.insert(key.clone(), value.clone()),
+            None => group.tags.remove(key),
+        };
+    }
     Ok(())
 }
 

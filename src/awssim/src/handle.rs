@@ -64,7 +64,18 @@ pub struct TargetGroupState {
     pub arn: String,
     pub name: String,
     pub load_balancer_arns: Vec<String>,
+    pub health_check: HealthCheckState,
+    pub attributes: BTreeMap<String, String>,
+    pub tags: BTreeMap<String, String>,
     pub targets: Vec<TargetState>,
+}
+
+/// Of a target group, what tests set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct HealthCheckState {
+    pub path: Option<String>,
+    pub interval_seconds: u32,
+    pub healthy_threshold: u32,
 }
 
 /// A rule of a security group straight from the state.
@@ -302,6 +313,13 @@ impl Handle {
                 arn: group.arn.clone(),
                 name: group.spec.name.clone(),
                 load_balancer_arns: group.load_balancers.iter().cloned().collect(),
+                health_check: HealthCheckState {
+                    path: group.spec.health_check.path.clone(),
+                    interval_seconds: group.spec.health_check.interval,
+                    healthy_threshold: group.spec.health_check.healthy_threshold,
+                },
+                attributes: group.attributes.clone(),
+                tags: group.tags.clone(),
                 targets: targets(&view, group),
             }));
         }

@@ -60,7 +60,9 @@ pub use fixture::{
     Fixture, InstanceFixture, ListenerFixture, LoadBalancerFixture, Loaded, NetworkInterfaceFixture,
     SecurityGroupFixture, SubnetFixture, TargetGroupFixture, VpcFixture,
 };
-pub use handle::{AdminError, ClockState, Handle, SecurityGroupRuleState, TargetGroupState, TargetState};
+pub use handle::{
+    AdminError, ClockState, Handle, HealthCheckState, SecurityGroupRuleState, TargetGroupState, TargetState,
+};
 pub use iam::Policy;
 pub use journal::{Counter, CounterRow, Entry, JournalFilter, JournalPage};
 pub use place::Place;

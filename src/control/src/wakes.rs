@@ -70,7 +70,12 @@ impl Wakes {
                 Wake::Events => {
                     self.events.send_replace(());
                 }
-                Wake::Group(_) | Wake::News(..) | Wake::SecurityGroup(..) | Wake::Shard(_) => {}
+                Wake::Group(_)
+                | Wake::News(..)
+                | Wake::SecurityGroup(..)
+                | Wake::ManagedGroup(..)
+                | Wake::Declared
+                | Wake::Shard(_) => {}
             }
         }
     }

@@ -304,6 +304,11 @@ impl Engine {
                     worker.signal(Signal::Look(Key::SecurityGroup(id)));
                 }
             }
+            Wake::ManagedGroup(shard, name) => {
+                if let Some(worker) = self.workers().get(&shard) {
+                    worker.signal(Signal::Look(Key::ManagedGroup(name)));
+                }
+            }
             Wake::Shard(shard) => {
                 if let Some(worker) = self.workers().get(&shard) {
                     worker.signal(Signal::Sweep);
@@ -316,7 +321,7 @@ impl Engine {
                 }
             }
             // The affair of streams and of those who follow.
-            Wake::Cluster(_) | Wake::Events => {}
+            Wake::Cluster(_) | Wake::Declared | Wake::Events => {}
         }
     }
 

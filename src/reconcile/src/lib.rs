@@ -1,7 +1,8 @@
 //! The shard loops: gather → plan → apply → report.
 //!
 //! A replica leases shards. For each one it runs a worker that takes target groups and security groups by key, one pass
-//! in flight per key. A target group's pass says what its bindings need open; the security group's makes and ends rules.
+//! in flight per key. A target group's pass says what its bindings need open; the security group's makes and ends rules;
+//! a managed group's makes, changes and deletes the target group itself.
 //! A pass reads what is stored (`store`), asks `planner` what follows, makes the intent durable, calls `aws`, records the
 //! outcome, and reports. Nothing is decided here: a pass that finds no step does nothing.
 //!
@@ -19,6 +20,7 @@ mod engine;
 mod fleet;
 mod gather;
 mod heard;
+mod managed;
 mod memory;
 mod metrics;
 mod network;

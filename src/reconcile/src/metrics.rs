@@ -38,12 +38,14 @@ struct ActionLabels {
 const TARGET_GROUP: &str = "target_group";
 const OPENINGS: &str = "openings";
 const SECURITY_GROUP: &str = "security_group";
+const MANAGED_GROUP: &str = "managed_group";
 
 fn of(key: &Key) -> &'static str {
     match key {
         Key::TargetGroup(_) => TARGET_GROUP,
         Key::Openings(_) => OPENINGS,
         Key::SecurityGroup(_) => SECURITY_GROUP,
+        Key::ManagedGroup(_) => MANAGED_GROUP,
     }
 }
 
@@ -98,7 +100,7 @@ impl Metrics {
             queue_wait,
         } = &metrics;
         // What never happened is a zero and not a gap.
-        for of in [TARGET_GROUP, OPENINGS, SECURITY_GROUP] {
+        for of in [TARGET_GROUP, OPENINGS, SECURITY_GROUP, MANAGED_GROUP] {
             for outcome in ["done", "failed", "fenced"] {
                 drop(passes.get_or_create(&PassLabels { of, outcome }));
             }

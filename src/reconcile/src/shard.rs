@@ -8,7 +8,7 @@ use std::{
 };
 
 use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
-use model::{SecurityGroupId, TargetGroupArn};
+use model::{Name, SecurityGroupId, TargetGroupArn};
 use runtime::{Clock, backoff::Backoff, telemetry};
 use store::News;
 use tokio::{
@@ -21,6 +21,7 @@ use tracing::Instrument as _;
 use crate::{
     Metrics,
     heard::Heard,
+    managed::GroupMemory,
     memory::{Memory, backoff},
     pass::{Context, Error},
     queue::Queue,
@@ -45,6 +46,8 @@ pub(crate) enum Key {
     /// What bindings of the shard's clusters need open for a target group of another shard.
     Openings(TargetGroupArn),
     SecurityGroup(SecurityGroupId),
+    /// By its declaration.
+    ManagedGroup(Name),
 }
 
 impl fmt::Display for Key {
@@ -52,6 +55,7 @@ impl fmt::Display for Key {
         match self {
             Self::TargetGroup(arn) | Self::Openings(arn) => arn.fmt(f),
             Self::SecurityGroup(id) => id.fmt(f),
+            Self::ManagedGroup(name) => name.fmt(f),
         }
     }
 }
@@ -61,6 +65,7 @@ enum Job {
     Targets(TargetGroupArn, Box<Memory>),
     Openings(TargetGroupArn, Backoff),
     Rules(SecurityGroupId, Box<RuleMemory>),
+    Managed(Name, Box<GroupMemory>),
 }
 
 impl From<Key> for Job {
@@ -69,6 +74,7 @@ impl From<Key> for Job {
             Key::TargetGroup(arn) => Self::Targets(arn, Box::default()),
             Key::Openings(arn) => Self::Openings(arn, backoff()),
             Key::SecurityGroup(id) => Self::Rules(id, Box::default()),
+            Key::ManagedGroup(name) => Self::Managed(name, Box::default()),
         }
     }
 }
@@ -79,6 +85,7 @@ impl Job {
             Self::Targets(arn, _) => Key::TargetGroup(arn.clone()),
             Self::Openings(arn, _) => Key::Openings(arn.clone()),
             Self::Rules(id, _) => Key::SecurityGroup(id.clone()),
+            Self::Managed(name, _) => Key::ManagedGroup(name.clone()),
         }
     }
 
@@ -101,6 +108,7 @@ impl Job {
             }
             Self::Openings(arn, _) => tracing::info_span!("opening pass", target_group = %arn),
             Self::Rules(id, _) => tracing::info_span!("pass", security_group = %id),
+            Self::Managed(name, _) => tracing::info_span!("pass", managed_group = %name),
         }
     }
 
@@ -118,6 +126,7 @@ impl Job {
                 Ok(done)
             }
             Self::Rules(id, memory) => context.rule_pass(id, memory, turn).await,
+            Self::Managed(name, memory) => context.managed_pass(name, memory, turn).await,
         }
     }
 
@@ -126,6 +135,7 @@ impl Job {
             Self::Targets(_, memory) => &mut memory.backoff,
             Self::Openings(_, backoff) => backoff,
             Self::Rules(_, memory) => &mut memory.backoff,
+            Self::Managed(_, memory) => &mut memory.backoff,
         }
     }
 }
@@ -289,7 +299,7 @@ impl Worker {
                 self.heard.retain(|key, _| keys.contains(key));
                 let afar = keys.iter().filter_map(|key| match key {
                     Key::Openings(arn) => Some(arn.clone()),
-                    Key::TargetGroup(_) | Key::SecurityGroup(_) => None,
+                    Key::TargetGroup(_) | Key::SecurityGroup(_) | Key::ManagedGroup(_) => None,
                 });
                 self.afar = afar.collect();
                 for key in keys {
@@ -309,9 +319,11 @@ async fn keys(context: &Context) -> store::Result<BTreeSet<Key>> {
     let target_groups = store.groups(shard).await?.into_iter().map(Key::TargetGroup);
     let afar = store.groups_afar(shard).await?.into_iter();
     let security_groups = store.security_groups(shard).await?.into_iter();
+    let managed = store.managed_groups(shard).await?.into_iter();
     Ok(target_groups
         .chain(afar.map(Key::Openings))
         .chain(security_groups.map(Key::SecurityGroup))
+        .chain(managed.map(Key::ManagedGroup))
         .collect())
 }
 

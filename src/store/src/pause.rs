@@ -5,6 +5,7 @@ use jiff_sqlx::Timestamp as SqlTimestamp;
 use model::{
     BindingId, ClusterId, Name, TargetGroupArn, TargetKey,
     fact::ObjectName,
+    managed::{Definition, GroupStep},
     network::Permission,
     pause::{Pause, Scope},
     plan::Step,
@@ -273,6 +274,42 @@ pub(crate) async fn check_rules(
         &clusters,
         &bindings,
         to_json(&revoked),
+    )
+    .fetch_one(connection)
+    .await?;
+    if paused {
+        return Err(Error::Paused);
+    }
+    Ok(())
+}
+
+/// The same for a managed group: a pause of a cluster that may use it covers it.
+pub(crate) async fn check_group(
+    connection: &mut PgConnection,
+    fence: &Fence,
+    definition: &Definition,
+    step: &GroupStep,
+) -> Result<()> {
+    if !step.writes_aws() {
+        return Ok(());
+    }
+    let grants = definition.spec.grants.iter().map(|grant| &grant.cluster);
+    let clusters: Vec<_> = definition
+        .spec
+        .clusters
+        .iter()
+        .chain(grants)
+        .map(ToString::to_string)
+        .collect();
+    let paused = sqlx::query_scalar!(
+        r#"
+        select exists (
+            select from pauses p left join clusters c on c.id = p.cluster_id
+            where num_nonnulls(p.shard, p.cluster_id, p.binding_id) = 0 or p.shard = $1 or c.name = any($2)
+        ) as "paused!"
+        "#,
+        fence.shard.to_string(),
+        &clusters,
     )
     .fetch_one(connection)
     .await?;

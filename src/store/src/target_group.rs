@@ -159,35 +159,27 @@ impl Store {
     /// Forgets a group that nothing uses and in which nothing is ours.
     pub async fn delete_target_group(&self, actor: &str, name: &Name, expected: Option<i64>) -> Result<()> {
         transaction!(self, Op::Declare, |tx| {
-            let Some(group) = for_update(tx, name).await? else { return Err(Error::not_found("target group", name)) };
+            let Some(group) = for_update(tx, name).await? else {
+                return Err(Error::not_found("target group", name));
+            };
             version::check(expected, Some(group.version))?;
-            let arn = group.spec.arn.to_string();
-            let left = sqlx::query!(
-                r#"
-                select (select count(*) from bindings where target_group_arn = $1) as "bindings!",
-                    (select count(*) from ledger_targets where target_group_arn = $1) as "targets!"
-                "#,
-                arn,
+            refuse_used(tx, name, &group.spec.arn).await?;
+            forget(tx, &group).await?;
+            audit::append(
+                tx,
+                actor,
+                "targetGroup.delete",
+                name.as_str(),
+                Some(to_json(&group.spec)),
+                None,
             )
-            .fetch_one(&mut *tx)
-            .await?;
-            if left.bindings + left.targets > 0 {
-                return Err(Error::Constraint(format!(
-                    "target group `{name}` is still used by {} bindings and has {} targets of ours: delete the bindings and \
-                     wait until their targets are gone",
-                    left.bindings, left.targets
-                )));
-            }
-            sqlx::query!("delete from target_groups where name = $1", name.as_str()).execute(&mut *tx).await?;
-            sqlx::query!("delete from observations where target_group_arn = $1", arn).execute(&mut *tx).await?;
-            audit::append(tx, actor, "targetGroup.delete", name.as_str(), Some(to_json(&group.spec)), None).await?;
-            wake::group(tx, &group.spec.arn).await
+            .await
         })
         .await
     }
 }
 
-async fn for_update(connection: &mut PgConnection, name: &Name) -> Result<Option<TargetGroup>> {
+pub(crate) async fn for_update(connection: &mut PgConnection, name: &Name) -> Result<Option<TargetGroup>> {
     sqlx::query_as!(
         TargetGroupRow,
         "select name, spec, version from target_groups where name = $1 for update",
@@ -197,6 +189,46 @@ async fn for_update(connection: &mut PgConnection, name: &Name) -> Result<Option
     .await?
     .map(TryInto::try_into)
     .transpose()
+}
+
+/// Refuses to end a group that something uses or in which something is ours.
+pub(crate) async fn refuse_used(
+    connection: &mut PgConnection,
+    name: &Name,
+    arn: &TargetGroupArn,
+) -> Result<()> {
+    let left = sqlx::query!(
+        r#"
+        select (select count(*) from bindings where target_group_arn = $1) as "bindings!",
+            (select count(*) from ledger_targets where target_group_arn = $1) as "targets!"
+        "#,
+        arn.to_string(),
+    )
+    .fetch_one(connection)
+    .await?;
+    if left.bindings + left.targets == 0 {
+        return Ok(());
+    }
+    Err(Error::Constraint(format!(
+        "target group `{name}` is still used by {} bindings and has {} targets of ours: delete the bindings and wait until \
+         their targets are gone",
+        left.bindings, left.targets
+    )))
+}
+
+/// Takes a declaration away.
+pub(crate) async fn forget(connection: &mut PgConnection, group: &TargetGroup) -> Result<()> {
+    let arn = &group.spec.arn;
+    sqlx::query!("delete from target_groups where name = $1", group.name.as_str())
+        .execute(&mut *connection)
+        .await?;
+    sqlx::query!(
+        "delete from observations where target_group_arn = $1",
+        arn.to_string()
+    )
+    .execute(&mut *connection)
+    .await?;
+    wake::group(connection, arn).await
 }
 
 async fn refuse_second_name(connection: &mut PgConnection, arn: &TargetGroupArn) -> Result<()> {

@@ -6,7 +6,9 @@
 use std::{convert::Infallible, error::Error as _, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
-use model::{BindingId, ClusterId, SecurityGroupId, Shard, TargetGroupArn, fact::ObjectName, stream::Origin};
+use model::{
+    BindingId, ClusterId, Name, SecurityGroupId, Shard, TargetGroupArn, fact::ObjectName, stream::Origin,
+};
 use sqlx::{
     PgConnection,
     postgres::{PgListener, PgPoolOptions},
@@ -57,6 +59,10 @@ pub enum Wake {
     News(TargetGroupArn, News),
     /// The rules of a security group, and the shard that owns it.
     SecurityGroup(Shard, SecurityGroupId),
+    /// A managed target group by its declaration, and the shard that it is in.
+    ManagedGroup(Shard, Name),
+    /// AWS has named a managed target group: bindings that refer to it by name are to be judged anew.
+    Declared,
     /// The cluster's stream may have something to send.
     Cluster(ClusterId),
     /// A shard is new, or what applies to all of it changed.
@@ -84,14 +90,19 @@ impl Wake {
 
     /// A payload of another version of the program wakes everything: too much is cheap, too little is not.
     fn parse(payload: &str) -> Self {
-        if payload == "a" {
-            return Self::All;
+        match payload {
+            "a" => return Self::All,
+            "d" => return Self::Declared,
+            _ => {}
         }
         let parsed = match payload.split_once(' ') {
             Some(("g", arn)) => arn.parse().ok().map(Self::Group),
             Some(("r", text)) => text
                 .split_once(' ')
                 .and_then(|(shard, id)| Some(Self::SecurityGroup(shard.parse().ok()?, id.parse().ok()?))),
+            Some(("m", text)) => text
+                .split_once(' ')
+                .and_then(|(shard, name)| Some(Self::ManagedGroup(shard.parse().ok()?, name.parse().ok()?))),
             Some(("c", id)) => id.parse().ok().map(Self::Cluster),
             Some(("s", shard)) => shard.parse().ok().map(Self::Shard),
             _ => None,
@@ -225,6 +236,15 @@ pub(crate) async fn cluster(connection: &mut PgConnection, id: ClusterId) -> Res
 
 pub(crate) async fn shard(connection: &mut PgConnection, shard: &str) -> Result<()> {
     notify(connection, &[format!("s {shard}")]).await
+}
+
+pub(crate) async fn managed_group(connection: &mut PgConnection, shard: &Shard, name: &Name) -> Result<()> {
+    notify(connection, &[format!("m {shard} {name}")]).await
+}
+
+/// A managed target group has its ARN.
+pub(crate) async fn declared(connection: &mut PgConnection) -> Result<()> {
+    notify(connection, &["d".to_owned()]).await
 }
 
 /// Everybody looks at everything.
@@ -448,6 +468,14 @@ mod tests {
                 "sg-0123456789abcdef0".parse().unwrap()
             )
         );
+        assert_eq!(
+            Wake::parse("m aws/123456789012/us-east-1 web"),
+            Wake::ManagedGroup(
+                "aws/123456789012/us-east-1".parse().unwrap(),
+                "web".parse().unwrap()
+            )
+        );
+        assert_eq!(Wake::parse("d"), Wake::Declared);
         for unknown in ["", "g", "g nonsense", "x y"] {
             assert_eq!(Wake::parse(unknown), Wake::All, "{unknown}");
         }

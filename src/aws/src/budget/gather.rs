@@ -33,7 +33,9 @@ impl From<Lane> for Batch {
     fn from(lane: Lane) -> Self {
         match lane {
             Lane::RemoveTerminating => Self::Proven,
-            Lane::Add | Lane::RemoveOther | Lane::Rules | Lane::Tags | Lane::Describe => Self::Others,
+            Lane::Add | Lane::RemoveOther | Lane::Delete | Lane::Rules | Lane::Tags | Lane::Describe => {
+                Self::Others
+            }
         }
     }
 }

@@ -14,7 +14,9 @@ pub enum Lane {
     Add,
     /// Other removals.
     RemoveOther,
-    /// Rules and listeners.
+    /// What is deleted on purpose. May use the reserve: a full quota is emptied by deleting.
+    Delete,
+    /// Rules, listeners and target groups.
     Rules,
     /// Tags.
     Tags,
@@ -24,10 +26,11 @@ pub enum Lane {
 
 impl Lane {
     /// In order.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::RemoveTerminating,
         Self::Add,
         Self::RemoveOther,
+        Self::Delete,
         Self::Rules,
         Self::Tags,
         Self::Describe,
@@ -38,6 +41,7 @@ impl Lane {
             Self::RemoveTerminating => "remove_terminating",
             Self::Add => "add",
             Self::RemoveOther => "remove_other",
+            Self::Delete => "delete",
             Self::Rules => "rules",
             Self::Tags => "tags",
             Self::Describe => "describe",
@@ -239,7 +243,7 @@ mod tests {
         for (n, lane) in (0..).zip(Lane::ALL.into_iter().rev()) {
             lanes.push(lane, "a".into(), n);
         }
-        assert_eq!(drain(&mut lanes, &[]), [5, 4, 3, 2, 1, 0]);
+        assert_eq!(drain(&mut lanes, &[]), [6, 5, 4, 3, 2, 1, 0]);
     }
 
     #[test]

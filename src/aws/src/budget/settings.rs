@@ -41,8 +41,8 @@ pub struct Settings {
     pub ec2_mutating: Rate,
     /// Calls of each burst that are not spent: calls that we space out may reach AWS closer together.
     pub headroom: f64,
-    /// Calls of each burst that are kept for [`Lane::RemoveTerminating`](super::Lane::RemoveTerminating), and for tenants
-    /// that have not called for a while.
+    /// Calls of each burst that are kept for [`Lane::RemoveTerminating`](super::Lane::RemoveTerminating) and
+    /// [`Lane::Delete`](super::Lane::Delete), and for tenants that have not called for a while.
     pub reserved: f64,
     /// How many of these are for such tenants alone.
     pub reserved_for_rested: f64,
@@ -79,7 +79,7 @@ impl Settings {
     pub(super) fn kept_from(&self, lane: Lane, rested: bool) -> f64 {
         match lane {
             _ if rested => 0.0,
-            Lane::RemoveTerminating => self.reserved_for_rested,
+            Lane::RemoveTerminating | Lane::Delete => self.reserved_for_rested,
             _ => self.reserved,
         }
     }

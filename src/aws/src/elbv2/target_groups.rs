@@ -57,7 +57,7 @@ pub(crate) async fn describe(
     })
 }
 
-fn facts(group: &TargetGroup, vpc_cidrs: Option<Vec<IpNet>>) -> Result<TargetGroupFacts, Error> {
+pub(super) fn facts(group: &TargetGroup, vpc_cidrs: Option<Vec<IpNet>>) -> Result<TargetGroupFacts, Error> {
     // AWS leaves out the type of groups that are older than types.
     let target_type = group
         .target_type()

@@ -4,6 +4,7 @@
 
 mod crashes;
 mod faults;
+mod managed;
 mod pauses;
 mod replaced;
 mod rules;

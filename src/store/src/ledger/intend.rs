@@ -23,9 +23,12 @@ use crate::{
 /// What a plan is of.
 #[derive(Clone, Copy)]
 pub(super) enum Subject<'a> {
-    /// By its ARN.
-    TargetGroup(&'a str),
-    SecurityGroup(&'a str),
+    /// Those of the target group of this ARN.
+    Targets(&'a str),
+    /// Those of the security group of this id.
+    Rules(&'a str),
+    /// The managed target group that is declared by this name.
+    Group(&'a str),
 }
 
 /// How many plans of a group the journal keeps.
@@ -41,7 +44,7 @@ impl Store {
         transaction!(self, Op::Intend, |tx| {
             lease::check_group(tx, fence, &plan.target_group).await?;
             pause::check(tx, fence, &plan.target_group, steps).await?;
-            if journal(tx, fence, id, Subject::TargetGroup(&arn), &body).await? {
+            if journal(tx, fence, id, Subject::Targets(&arn), &body).await? {
                 mark(tx, &arn, &plan.marks).await?;
             }
             let group = Group { fence, id, arn: &arn };
@@ -90,21 +93,22 @@ pub(super) async fn journal(
     subject: Subject<'_>,
     body: &Value,
 ) -> Result<bool> {
-    let (arn, security_group) = match subject {
-        Subject::TargetGroup(arn) => (Some(arn), None),
-        Subject::SecurityGroup(id) => (None, Some(id)),
+    let (arn, security_group, managed_group) = match subject {
+        Subject::Targets(arn) => (Some(arn), None, None),
+        Subject::Rules(id) => (None, Some(id), None),
+        Subject::Group(name) => (None, None, Some(name)),
     };
     let inserted = sqlx::query!(
         r#"
         with old as (
             delete from plans
             where id in (
-                select id from plans where target_group_arn = $2 or security_group_id = $7
+                select id from plans where target_group_arn = $2 or security_group_id = $7 or managed_group = $8
                 order by at desc, id desc offset $6
             )
         )
-        insert into plans (id, target_group_arn, shard, epoch, body, security_group_id)
-        values ($1, $2, $3, $4, $5, $7)
+        insert into plans (id, target_group_arn, shard, epoch, body, security_group_id, managed_group)
+        values ($1, $2, $3, $4, $5, $7, $8)
         on conflict (id) do nothing
         "#,
         id.0,
@@ -114,6 +118,7 @@ pub(super) async fn journal(
         body,
         JOURNAL - 1,
         security_group,
+        managed_group,
     )
     .execute(connection)
     .await?;

@@ -1,4 +1,5 @@
-//! The ledger: the targets and security-group rules that are ours. The only code that writes it. Rules: `rules.rs`.
+//! The ledger: the targets, security-group rules and target groups that are ours. The only code that writes it. Rules:
+//! `rules.rs`, target groups: `groups.rs`.
 //!
 //! A row's life, each arrow one transaction that checks the lease:
 //!
@@ -13,6 +14,7 @@
 //! | `…ing` | ambiguous | the same, with the time |
 //! | `deregistered` | `Forget` | – |
 
+mod groups;
 mod intend;
 mod rules;
 mod settle;
@@ -29,6 +31,8 @@ use uuid::Uuid;
 
 use crate::{Error, Op, Result, Store, row::Row};
 
+pub(crate) use groups::GroupRow;
+pub use groups::SettledStep;
 pub(crate) use rules::RuleRow;
 pub use rules::SettledRule;
 pub use settle::{Call, Outcome};

@@ -113,7 +113,7 @@ impl Store {
             lease::check(tx, fence).await?;
             let group = plan.security_group.as_str();
             pause::check_rules(tx, fence, group, steps).await?;
-            journal(tx, fence, id, Subject::SecurityGroup(group), &body).await?;
+            journal(tx, fence, id, Subject::Rules(group), &body).await?;
             let rules = Rules { fence, id, group };
             for step in steps {
                 let (wanted, written) = match step {

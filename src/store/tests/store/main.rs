@@ -8,6 +8,7 @@ mod gates;
 mod groups;
 mod leases;
 mod ledger;
+mod managed;
 mod nodes;
 mod older;
 mod reports;
