@@ -5,7 +5,7 @@ use anyhow::{Result, bail};
 use crate::{command, machine};
 
 pub(crate) fn run() -> Result<()> {
-    let format = tool("fmt", &["--all", "--check"], "rustup component add rustfmt")?;
+    let format = format()?;
     let clippy = clippy()?;
     // It takes minutes to compile, so it is never demanded.
     tool("deny", &["check"], "cargo install cargo-deny")?;
@@ -15,7 +15,12 @@ pub(crate) fn run() -> Result<()> {
     Ok(())
 }
 
-/// Whether it is there and has nothing to say.
+/// Whether rustfmt is there and has nothing to say.
+pub(crate) fn format() -> Result<bool> {
+    tool("fmt", &["--all", "--check"], "rustup component add rustfmt")
+}
+
+/// Whether clippy is there and has nothing to say.
 pub(crate) fn clippy() -> Result<bool> {
     let arguments = [
         "--workspace",

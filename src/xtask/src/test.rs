@@ -34,7 +34,7 @@ impl Test {
         let environment = self.environment(&mut report)?;
 
         if self.filter.is_empty() {
-            report.part("format", format());
+            report.part("format", tool(lint::format(), "rustfmt", Outcome::Skipped));
             report.part("generated files", generate::run(true).into());
         }
         // Tests start the built programs, so these are there before.
@@ -57,7 +57,7 @@ impl Test {
         }
         // It checks every dependency once more, which is worth it where a change is to go in.
         if strict && self.filter.is_empty() {
-            report.part("clippy", clippy());
+            report.part("clippy", tool(lint::clippy(), "clippy", Outcome::LeftOut));
         }
         report.end()
     }
@@ -68,6 +68,12 @@ impl Test {
         if let Source::Folder(folder) = postgres::provide()? {
             environment.push(("ELBOW_POSTGRES_BIN", folder));
         }
+        if self.no_kubernetes {
+            report.part("Kubernetes", Outcome::LeftOut("--no-kubernetes".to_owned()));
+            // A folder without programs: what an older build left in the cache is not used either.
+            environment.push(("ELBOW_KUBE_BIN", "/nonexistent".into()));
+            return Ok(environment);
+        }
         match python::requirements(&suite().join("requirements.txt")) {
             Ok(python) => environment.push(("ELBOW_MOTO_PYTHON", python)),
             Err(missing) => report.part("moto", Outcome::Skipped(format!("{missing:#}"))),
@@ -75,12 +81,6 @@ impl Test {
         match helm::provide() {
             Ok(helm) => environment.push(("ELBOW_HELM", helm)),
             Err(missing) => report.part("charts", Outcome::Skipped(format!("{missing:#}"))),
-        }
-        if self.no_kubernetes {
-            report.part("Kubernetes", Outcome::LeftOut("--no-kubernetes".to_owned()));
-            // A folder without programs: what an older build left in the cache is not used either.
-            environment.push(("ELBOW_KUBE_BIN", "/nonexistent".into()));
-            return Ok(environment);
         }
         match control_plane::provide() {
             Ok(folder) => environment.push(("ELBOW_KUBE_BIN", folder)),
@@ -90,17 +90,11 @@ impl Test {
     }
 }
 
-fn format() -> Outcome {
-    if command::output(command::cargo().args(["fmt", "--version"])).is_none() {
-        return Outcome::Skipped("rustfmt is missing: run `rustup component add rustfmt`".to_owned());
-    }
-    command::run(command::cargo().args(["fmt", "--all", "--check"])).into()
-}
-
-fn clippy() -> Outcome {
-    match lint::clippy() {
+/// What a component of the toolchain said, or that it is missing.
+fn tool(said: Result<bool>, component: &str, missing: fn(String) -> Outcome) -> Outcome {
+    match said {
         Ok(true) => Outcome::Passed,
-        Ok(false) => Outcome::LeftOut("it is missing: run `rustup component add clippy`".to_owned()),
+        Ok(false) => missing(format!("run `rustup component add {component}`")),
         Err(error) => Outcome::Failed(error),
     }
 }
