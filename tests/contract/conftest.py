@@ -78,6 +78,8 @@ class World:
         return self.elb.create_target_group(VpcId=self.vpc, **wanted)["TargetGroups"][0]
 
     def group(self, **settings):
+        # Addresses in the blocks of a VPC are targets without more ado only where a subnet has them.
+        self.subnet("a")
         return self.target_group(**settings)["TargetGroupArn"]
 
     def load_balancer(self, **settings):

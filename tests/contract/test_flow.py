@@ -154,9 +154,18 @@ def test_registering_a_present_target_succeeds(world):
         ({"Id": "abc"}, "ValidationError"),
         ({"Id": "10.0.0.9", "Port": 0}, "ValidationError"),
         ({"Id": "8.8.8.8", "AvailabilityZone": "all"}, "InvalidTarget"),
-        ({"Id": "192.168.0.9"}, "InvalidTarget"),
+        ({"Id": "192.168.0.9"}, "ValidationError"),
+        ({"Id": "10.0.200.9"}, "ValidationError"),
+        ({"Id": "10.0.0.9", "AvailabilityZone": "all"}, "ValidationError"),
     ],
-    ids=["not an address", "port 0", "public", "outside without zone"],
+    ids=[
+        "not an address",
+        "port 0",
+        "public",
+        "outside without zone",
+        "in no subnet without zone",
+        "in a subnet with zone all",
+    ],
 )
 def test_a_target_that_cannot_be_is_refused(world, target, expected):
     assert code(world.register, world.group(), target) == expected
@@ -172,7 +181,7 @@ def test_one_bad_target_refuses_the_whole_call_and_is_named(world):
     arn = world.group_in_use()
     with pytest.raises(ClientError) as caught:
         world.register(arn, {"Id": "10.0.0.9"}, {"Id": "192.168.0.9"})
-    assert caught.value.response["Error"]["Code"] == "InvalidTarget"
+    assert caught.value.response["Error"]["Code"] == "ValidationError"
     assert "192.168.0.9" in caught.value.response["Error"]["Message"]
     assert world.health(arn) == {}
 
@@ -202,8 +211,9 @@ def test_registering_in_an_unknown_group_is_not_found(world):
 def test_too_many_targets_in_a_group_are_refused(world):
     arn = world.group()
     for start in range(0, 1000, 200):
-        world.register(arn, *({"Id": f"10.0.{n // 250}.{n % 250 + 1}"} for n in range(start, start + 200)))
-    assert code(world.register, arn, {"Id": "10.0.200.1"}) == "TooManyTargets"
+        targets = ({"Id": f"10.0.0.{n % 250 + 1}", "Port": 80 + n // 250} for n in range(start, start + 200))
+        world.register(arn, *targets)
+    assert code(world.register, arn, {"Id": "10.0.0.251"}) == "TooManyTargets"
 
 
 def test_deregistering_an_unknown_target_succeeds(world):

@@ -90,7 +90,7 @@ async fn an_object_of_the_load_balancer_controller_is_left_alone_until_it_is_tak
     let pods = pod_targets(&sandbox);
     assert_eq!(pods.len(), 2, "{pods:?}");
     // What LBC registered, its finalizer, and a target of nobody's.
-    let foreign = "192.168.255.250:80";
+    let foreign = "192.168.127.250:80";
     for target in pods.iter().map(String::as_str).chain([foreign]) {
         register(&aws, group, target).await;
     }

@@ -77,6 +77,18 @@ impl Failure {
         Problem::new(reason, self.to_string())
     }
 
+    /// Whether AWS wants to be told the Availability Zone of a target, which it finds by itself only for addresses of the
+    /// VPC's subnets.
+    pub fn wants_zone(&self) -> bool {
+        self.class == ErrorClass::InvalidTarget
+            && [
+                "Availability Zone is required",
+                "must specify a valid Availability Zone",
+            ]
+            .iter()
+            .any(|words| self.message.contains(words))
+    }
+
     /// AWS acknowledged the call and left out of its answer what it must have.
     pub(crate) fn incomplete(action: Action, request_id: Option<String>) -> Self {
         Self {

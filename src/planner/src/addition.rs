@@ -5,6 +5,7 @@ use std::{
     net::IpAddr,
 };
 
+use jiff::{SignedDuration, Timestamp};
 use model::{
     BindingId, Observed, Target, TargetId, TargetKey,
     condition::Reason,
@@ -20,6 +21,9 @@ use crate::{
     input::Input,
     observe::{Settled, Sight},
 };
+
+/// How long it is believed that AWS wants to be told zones.
+const ZONES_REMEMBERED: SignedDuration = SignedDuration::from_hours(1);
 
 /// Who wants a target.
 #[derive(Debug, Default)]
@@ -185,13 +189,32 @@ pub(crate) fn holding(
     bindings
 }
 
-/// `all` for an address outside the group's VPC, as RegisterTargets demands
-/// (<https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_TargetDescription.html>).
+/// What RegisterTargets wants to be told of an address outside the group's VPC: `all`
+/// (<https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_TargetDescription.html>). Of one in a block of
+/// the VPC that no subnet has, AWS wants its zone and refuses `all`; of all others it wants nothing and refuses `all`, too.
+/// So zones are told once AWS has asked for them.
 fn zone(key: &TargetKey, input: &Input) -> Option<Zone> {
     let TargetId::Ip(address) = key.id else {
         return None;
     };
-    let cidrs = input.facts.present()?.vpc_cidrs.as_ref()?;
-    let inside = |address: IpAddr| cidrs.iter().any(|cidr| cidr.contains(&address));
-    (!inside(address)).then_some(Zone::All)
+    let wanted = |at: Timestamp| input.now.duration_since(at) < ZONES_REMEMBERED;
+    let wanted = input.zones_wanted.is_some_and(wanted);
+    let cidrs = input.facts.present()?.vpc_cidrs.as_ref();
+    match cidrs.map(|cidrs| cidrs.iter().any(|cidr| cidr.contains(&address))) {
+        Some(false) => Some(Zone::All),
+        Some(true) if wanted => zone_of_node(address, input).map(Zone::Named),
+        None if wanted => Some(Zone::All),
+        Some(true) | None => None,
+    }
+}
+
+/// The zone of the node that an address is on, as its endpoint tells it.
+fn zone_of_node(address: IpAddr, input: &Input) -> Option<String> {
+    let slices = input
+        .bindings
+        .iter()
+        .filter_map(|bound| bound.facts.slices.known());
+    let mut endpoints = slices.flatten().flat_map(|slice| &slice.endpoints);
+    let endpoint = endpoints.find(|endpoint| endpoint.addresses.contains(&address))?;
+    endpoint.zone.clone()
 }

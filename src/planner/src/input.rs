@@ -45,6 +45,8 @@ pub struct Input {
     pub deregistration_delay: Option<Duration>,
     /// What AWS last refused about this group, if it was the last thing it said.
     pub failure: Option<Problem>,
+    /// When it last wanted to be told the zones of targets.
+    pub zones_wanted: Option<Timestamp>,
     /// Many clusters fell silent at once: nothing goes without proof ([`crate::is_frozen`]).
     pub frozen: bool,
 }
@@ -65,6 +67,8 @@ pub struct Seen {
     pub targets: Observed<Vec<ObservedTarget>>,
     /// What it last refused, if that was the last thing it said.
     pub failure: Option<Problem>,
+    /// When it last wanted to be told the zones of targets.
+    pub zones_wanted: Option<Timestamp>,
     /// How long AWS lets a deregistered target finish what it serves. `None`: nobody knows.
     pub deregistration_delay: Option<Duration>,
 }
@@ -88,6 +92,7 @@ impl Input {
             facts,
             targets,
             failure,
+            zones_wanted,
             deregistration_delay,
         } = seen;
         let Circumstances { fenced_until, frozen } = circumstances;
@@ -108,6 +113,7 @@ impl Input {
             drains,
             deregistration_delay,
             failure,
+            zones_wanted,
             frozen,
         }
     }

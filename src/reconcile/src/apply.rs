@@ -202,15 +202,37 @@ fn is_positive(targets: &[Subtraction]) -> bool {
     targets.iter().all(|subtraction| subtraction.ground.is_positive())
 }
 
+/// AWS did not acknowledge everything, and what depends on it was left for later.
+pub(crate) struct Setback {
+    pub(crate) problem: Problem,
+    /// AWS wants to be told the zones of targets.
+    pub(crate) zones_wanted: bool,
+}
+
+impl Setback {
+    fn of(failure: &aws::Failure) -> Self {
+        Self {
+            problem: failure.problem(),
+            zones_wanted: failure.wants_zone(),
+        }
+    }
+
+    /// Both, in the words of the first.
+    fn and(self, later: Option<Self>) -> Self {
+        let zones_wanted = self.zones_wanted || later.is_some_and(|later| later.zones_wanted);
+        Self { zones_wanted, ..self }
+    }
+}
+
 impl Context {
-    /// Applies the plan. `Some` problem: AWS did not acknowledge everything, and what depends on it was left for later.
+    /// Applies the plan.
     pub(crate) async fn apply(
         &self,
         arn: &TargetGroupArn,
         plan: &Plan,
         permits: &mut Permits,
         heard: &Heard,
-    ) -> Result<Option<Problem>, Error> {
+    ) -> Result<Option<Setback>, Error> {
         let id = Self::plan_id();
         self.metrics.drifted_targets(drifted(plan));
         let (calls, records): (Vec<_>, Vec<_>) = plan.steps.iter().cloned().partition(Step::writes_aws);
@@ -235,29 +257,39 @@ impl Context {
         if !first.is_empty() && late {
             self.store.intend(&self.fence, id, plan, &first).await?;
         }
-        let mut failure = None;
-        for (outcomes, problem) in outcomes {
-            self.store
-                .settle(&self.fence, id, arn, &outcomes, problem.as_ref())
-                .await?;
-            failure = failure.or(problem);
+        let mut setback = None;
+        for (outcomes, next) in outcomes {
+            self.settle(id, arn, &outcomes, next.as_ref()).await?;
+            setback = match setback {
+                Some(first) => Some(Setback::and(first, next)),
+                None => next,
+            };
         }
         // What replaces a target must be there before the target goes.
         for step in &guarded {
-            if failure.is_some() {
+            if setback.is_some() {
                 break;
             }
             let permit = permits.take(Lane::RemoveOther).await;
             self.store
                 .intend(&self.fence, id, plan, std::slice::from_ref(step))
                 .await?;
-            let (outcomes, problem) = self.call(id, arn, step, permit, heard).await;
-            self.store
-                .settle(&self.fence, id, arn, &outcomes, problem.as_ref())
-                .await?;
-            failure = problem;
+            let (outcomes, next) = self.call(id, arn, step, permit, heard).await;
+            self.settle(id, arn, &outcomes, next.as_ref()).await?;
+            setback = next;
         }
-        Ok(failure)
+        Ok(setback)
+    }
+
+    async fn settle(
+        &self,
+        id: PlanId,
+        arn: &TargetGroupArn,
+        outcomes: &[Call],
+        setback: Option<&Setback>,
+    ) -> Result<(), Error> {
+        let problem = setback.map(|setback| &setback.problem);
+        Ok(self.store.settle(&self.fence, id, arn, outcomes, problem).await?)
     }
 
     async fn call(
@@ -267,7 +299,7 @@ impl Context {
         step: &Step,
         permit: Permit,
         heard: &Heard,
-    ) -> (Vec<Call>, Option<Problem>) {
+    ) -> (Vec<Call>, Option<Setback>) {
         let deadline = Deadline(*self.deadline.borrow());
         let action = match step {
             Step::Deregister { .. } => Action::DeregisterTargets,
@@ -291,7 +323,7 @@ impl Context {
             Step::Claim { .. } | Step::Forget { .. } | Step::Unbind { .. } => Vec::new(),
         };
         let mut settled = Vec::new();
-        let mut problem = None;
+        let mut setback: Option<Setback> = None;
         for aws::Outcome { targets, result } in outcomes {
             let (outcome, request_id) = match result {
                 Ok(aws::Receipt { request_id }) => {
@@ -305,7 +337,11 @@ impl Context {
                         aws::Certainty::Ambiguous if sabotage::is_on("faults") => Outcome::Failed,
                         aws::Certainty::Ambiguous => Outcome::Ambiguous,
                     };
-                    problem.get_or_insert_with(|| failure.problem());
+                    let next = Setback::of(&failure);
+                    setback = Some(match setback {
+                        Some(first) => first.and(Some(next)),
+                        None => next,
+                    });
                     (outcome, failure.request_id)
                 }
             };
@@ -315,6 +351,6 @@ impl Context {
                 request_id,
             });
         }
-        (settled, problem)
+        (settled, setback)
     }
 }

@@ -156,7 +156,11 @@ impl Context {
             }
             (applied, rounds) = (true, rounds + 1);
             ripe.sent(plan);
-            memory.seen.failure = self.apply(arn, plan, &mut permits, &memory.heard).await?;
+            let setback = self.apply(arn, plan, &mut permits, &memory.heard).await?;
+            if setback.as_ref().is_some_and(|setback| setback.zones_wanted) {
+                memory.seen.zones_wanted = Some(self.database.now());
+            }
+            memory.seen.failure = setback.map(|setback| setback.problem);
             if memory.seen.failure.is_some() {
                 let decision = Decision::of(self.gather(arn, memory).await?);
                 self.report(&decision, memory).await?;

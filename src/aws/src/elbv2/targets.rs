@@ -88,7 +88,7 @@ impl Writer<'_> {
         let arn = self.arn.to_string();
         let targets = Some(batch.iter().map(description).collect());
         let count = batch.len();
-        let result = match self.write {
+        let mut result = match self.write {
             Write::Register => {
                 let request = self
                     .client
@@ -108,6 +108,13 @@ impl Writer<'_> {
                 answer.map(|answer| receipt(&answer))
             }
         };
+        if let Err(failure) = &mut result
+            && failure.class == ErrorClass::InvalidInput
+            && batch.iter().any(|target| names(&failure.message, target))
+        {
+            // As ELBv2 answers about zones: "The Availability Zone is required for IP address '…'".
+            failure.class = ErrorClass::InvalidTarget;
+        }
         if let Err(failure) = &result
             && failure.certainty == Certainty::Ambiguous
         {
@@ -139,19 +146,22 @@ fn outcome(targets: Vec<Target>, result: Result<Receipt, Failure>) -> Option<Out
 /// Splits a refused batch of at least two into the targets that AWS names as invalid, and what to try again: the rest,
 /// or two halves if AWS names nobody. AWS refuses such a call as a whole.
 fn accused(batch: Vec<Target>, message: &str) -> (Vec<Target>, Vec<Vec<Target>>) {
-    let words: Vec<&str> = message
-        .split(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '.' | ':' | '-')))
-        .map(|word| word.trim_end_matches(['.', ':']))
-        .collect();
-    let (named, mut rest): (Vec<Target>, Vec<Target>) = batch
-        .into_iter()
-        .partition(|target| words.contains(&target.key.id.to_string().as_str()));
+    let (named, mut rest): (Vec<Target>, Vec<Target>) =
+        batch.into_iter().partition(|target| names(message, target));
     if named.is_empty() {
         let right = rest.split_off(rest.len() / 2);
         return (named, vec![rest, right]);
     }
     let rest = if rest.is_empty() { vec![] } else { vec![rest] };
     (named, rest)
+}
+
+/// Whether AWS's words name the target.
+fn names(message: &str, target: &Target) -> bool {
+    let id = target.key.id.to_string();
+    message
+        .split(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '.' | ':' | '-')))
+        .any(|word| word.trim_end_matches(['.', ':']) == id)
 }
 
 #[cfg(test)]

@@ -160,10 +160,10 @@ async fn a_batch_goes_in_calls_of_at_most_the_set_size() {
 }
 
 /// An endpoint that refuses each call with 10.0.0.7 in it.
-async fn endpoint_that_refuses_the_seventh(message: &'static str) -> Endpoint {
+async fn endpoint_that_refuses_the_seventh(code: &'static str, message: &'static str) -> Endpoint {
     Endpoint::start(move |form| {
         if ids(form).contains(&"10.0.0.7") {
-            Answer::error(400, "InvalidTarget", message)
+            Answer::error(400, code, message)
         } else {
             Answer::result("RegisterTargets", "")
         }
@@ -171,8 +171,8 @@ async fn endpoint_that_refuses_the_seventh(message: &'static str) -> Endpoint {
     .await
 }
 
-/// Registers 1 to 16 and checks that 7 alone is refused.
-async fn only_the_seventh_is_refused(endpoint: &Endpoint) {
+/// Registers 1 to 16, checks that 7 alone is refused, and answers how.
+async fn only_the_seventh_is_refused(endpoint: &Endpoint) -> Failure {
     let outcomes = register(&client(settings(&endpoint.url)).await, &targets(1..=16)).await;
     let (good, bad): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(|outcome| outcome.result.is_ok());
     assert_eq!(
@@ -181,23 +181,36 @@ async fn only_the_seventh_is_refused(endpoint: &Endpoint) {
     );
     let [bad] = &bad[..] else { panic!("{bad:?}") };
     assert_eq!(bad.targets, [targets(7..=7)[0].key.clone()]);
-    assert_eq!(
-        bad.result.as_ref().expect_err("refused").class,
-        ErrorClass::InvalidTarget
-    );
+    let failure = bad.result.clone().expect_err("refused");
+    assert_eq!(failure.class, ErrorClass::InvalidTarget);
+    failure
 }
 
 #[tokio::test]
 async fn an_invalid_target_that_aws_names_costs_one_more_call() {
-    let endpoint =
-        endpoint_that_refuses_the_seventh("The IP address '10.0.0.7' is not within a valid subnet").await;
-    only_the_seventh_is_refused(&endpoint).await;
-    assert_eq!(endpoint.requests().len(), 2);
+    // ELBv2 says it by either code.
+    for (code, message, wants_zone) in [
+        (
+            "InvalidTarget",
+            "The IP address '10.0.0.7' is not within a valid subnet",
+            false,
+        ),
+        (
+            "ValidationError",
+            "The Availability Zone is required for IP address '10.0.0.7' because it is not in the VPC",
+            true,
+        ),
+    ] {
+        let endpoint = endpoint_that_refuses_the_seventh(code, message).await;
+        let failure = only_the_seventh_is_refused(&endpoint).await;
+        assert_eq!(failure.wants_zone(), wants_zone, "{failure}");
+        assert_eq!(endpoint.requests().len(), 2);
+    }
 }
 
 #[tokio::test]
 async fn an_invalid_target_that_nobody_names_is_found_by_halving() {
-    let endpoint = endpoint_that_refuses_the_seventh("A target is invalid").await;
+    let endpoint = endpoint_that_refuses_the_seventh("InvalidTarget", "A target is invalid").await;
     only_the_seventh_is_refused(&endpoint).await;
     assert_eq!(
         endpoint.requests().len(),

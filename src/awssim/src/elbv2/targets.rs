@@ -224,14 +224,33 @@ fn check_address(
             "'{zone}' of target '{id}' is not an Availability Zone of this region"
         )));
     }
+    let subnet = region
+        .subnets
+        .values()
+        .find(|subnet| subnet.vpc == group.spec.vpc && subnet.cidr.contains(&address));
+    // AWS's own words in what follows: clients find the address in them.
+    if let Some(subnet) = subnet {
+        if let Some(zone) = zone
+            && zone != subnet.zone
+        {
+            return Err(AwsError::validation(format!(
+                "The IP address '{id}' is within the VPC, and cannot have its Availability Zone overridden to \
+                 '{zone}' from '{}'",
+                subnet.zone
+            )));
+        }
+        return Ok(Some(subnet.zone.clone()));
+    }
+    // No subnet here has IPv6 blocks.
+    if inside && address.is_ipv6() {
+        return Ok(zone.map(str::to_owned));
+    }
     if inside {
-        let found = region
-            .subnets
-            .values()
-            .find(|subnet| subnet.vpc == group.spec.vpc && subnet.cidr.contains(&address));
-        return Ok(found
-            .map(|subnet| subnet.zone.clone())
-            .or_else(|| zone.map(str::to_owned)));
+        return zone.map(|zone| Some(zone.to_owned())).ok_or_else(|| {
+            AwsError::validation(format!(
+                "The Availability Zone is required for IP address '{id}' because it is not in the VPC"
+            ))
+        });
     }
     if !is_private(address) {
         return Err(invalid(format!(
@@ -240,9 +259,9 @@ fn check_address(
         )));
     }
     zone.map(|zone| Some(zone.to_owned())).ok_or_else(|| {
-        invalid(format!(
-            "The IP address '{id}' is outside of VPC '{}'; the Availability Zone must be given as 'all'",
-            group.spec.vpc
+        AwsError::validation(format!(
+            "You must specify a valid Availability Zone or select 'all' for all enabled Availability zones, since \
+             the IP address '{id}' is outside the VPC"
         ))
     })
 }
@@ -358,7 +377,7 @@ mod tests {
         let (status, body) = bench.targets("RegisterTargets", &[("10.0.0.9", "80"), ("192.168.0.9", "80")]);
         assert_eq!(status, 400);
         assert!(
-            body.contains("<Code>InvalidTarget</Code>") && body.contains("192.168.0.9"),
+            body.contains("<Code>ValidationError</Code>") && body.contains("192.168.0.9"),
             "{body}"
         );
         assert!(bench.health().is_empty());

@@ -292,20 +292,30 @@ fn a_slice_without_a_port_number_serves_nothing() {
 }
 
 #[test]
-fn an_address_outside_the_vpc_is_registered_in_zone_all() {
-    for (cidrs, zone) in [
-        (None, None),
-        (Some("10.0.0.0/16"), None),
-        (Some("10.1.0.0/16"), Some(Zone::All)),
+fn aws_is_told_the_zone_of_an_address_outside_the_vpc_and_where_it_asked_for_it() {
+    let named = || Some(Zone::Named("cn-north-1b".to_owned()));
+    let (inside, outside) = (Some("10.0.0.0/16"), Some("10.1.0.0/16"));
+    for (cidrs, asked_minutes_ago, zone) in [
+        (outside, None, Some(Zone::All)),
+        (inside, None, None),
+        (inside, Some(59), named()),
+        (inside, Some(60), None),
+        (None, None, None),
+        (None, Some(59), Some(Zone::All)),
     ] {
         let (mut world, _, id) = settled(0);
         facts(&mut world).vpc_cidrs = cidrs.map(|cidr: &str| vec![cidr.parse().unwrap()]);
         world.state(id, &[vec![Pod::new(1, 1)]], Evidence::None);
+        let Stated::Known(slices) = &mut world.binding(id).facts.slices else {
+            panic!("stated")
+        };
+        slices[0].endpoints[0].zone = Some("cn-north-1b".to_owned());
+        world.zones_wanted = asked_minutes_ago.map(|ago| world.now - SignedDuration::from_mins(ago));
         let plan = world.plan();
         let [Step::Register { targets }] = &plan.steps[..] else {
             panic!("{plan:#?}")
         };
-        assert_eq!(targets[0].target.zone, zone);
+        assert_eq!(targets[0].target.zone, zone, "{cidrs:?}, {asked_minutes_ago:?}");
     }
 }
 

@@ -151,6 +151,7 @@ pub(crate) struct World {
     pub drains: Vec<Drain>,
     pub deregistration_delay: Option<std::time::Duration>,
     pub failure: Option<Problem>,
+    pub zones_wanted: Option<Timestamp>,
     pub frozen: bool,
     /// What AWS has: registered, or draining.
     pub aws: BTreeMap<TargetKey, HealthState>,
@@ -209,6 +210,7 @@ impl World {
             drains: Vec::new(),
             deregistration_delay: None,
             failure: None,
+            zones_wanted: None,
             frozen: false,
             aws: BTreeMap::new(),
             first_health: HealthState::Healthy,
@@ -432,6 +434,7 @@ impl World {
             drains: self.drains.clone(),
             deregistration_delay: self.deregistration_delay,
             failure: self.failure.clone(),
+            zones_wanted: self.zones_wanted,
             frozen: self.frozen,
         }
     }

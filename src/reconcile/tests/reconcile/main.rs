@@ -10,3 +10,4 @@ mod replaced;
 mod rules;
 mod scarcity;
 mod world;
+mod zones;

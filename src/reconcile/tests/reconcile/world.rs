@@ -333,7 +333,7 @@ impl World {
             serving: None,
             terminating: Some(ends),
             node: None,
-            zone: None,
+            zone: Some(fixture::ZONES[1].to_owned()),
             pod: Some(reference(pod)),
         };
         let endpoints = ready.iter().map(|pod| endpoint(*pod, false));
@@ -434,7 +434,13 @@ fn service() -> ObjectName {
 /// A pod whose number is that of another plus this has that one's address; no others share one.
 pub(crate) const HEIR: u16 = 20_000;
 
+/// Pods from here on have addresses of the VPC that no subnet has.
+pub(crate) const NOWHERE: u16 = 40_000;
+
 pub(crate) fn address(pod: u16) -> String {
+    if let Some(host) = pod.checked_sub(NOWHERE) {
+        return format!("192.168.200.{host}");
+    }
     let host = pod % HEIR;
     format!("192.168.{}.{}", host / 250, host % 250 + 1)
 }
