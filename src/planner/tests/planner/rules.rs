@@ -1,12 +1,14 @@
 //! Single rules, one world each.
 
+use std::net::IpAddr;
+
 use jiff::SignedDuration;
 use model::{
     BindingId, ClusterId,
     node::{NodeReady, NodeSelector, Operator, Requirement},
 };
 use model::{
-    Observed, TargetKey,
+    Observed, TargetId, TargetKey,
     binding::Lifecycle,
     cluster::Mode,
     condition::{Problem, Reason, Truth},
@@ -278,6 +280,33 @@ fn only_slices_of_the_groups_address_family_count() {
         slices[0].family = family;
         assert_eq!(registered(&world), []);
     }
+}
+
+#[test]
+fn a_group_of_ipv6_gets_the_addresses_of_ipv6_slices() {
+    let (mut world, _, id) = settled(0);
+    world.state(id, &[vec![Pod::new(1, 1)], vec![Pod::new(2, 2)]], Evidence::None);
+    let six: IpAddr = "2001:db8::7".parse().unwrap();
+    let Stated::Known(slices) = &mut world.binding(id).facts.slices else {
+        panic!("stated")
+    };
+    slices[1].family = AddressFamily::Ipv6;
+    slices[1].endpoints[0].addresses = vec![six];
+    let facts = facts(&mut world);
+    facts.ip_address_type = IpAddressType::Ipv6;
+    facts.vpc_cidrs = Some(vec![
+        "10.0.0.0/16".parse().unwrap(),
+        "2001:db8::/56".parse().unwrap(),
+    ]);
+    let plan = world.plan();
+    let [Step::Register { targets }] = &plan.steps[..] else {
+        panic!("{plan:#?}")
+    };
+    let [addition] = &targets[..] else {
+        panic!("{targets:#?}")
+    };
+    assert_eq!(addition.target.key.id, TargetId::Ip(six));
+    assert_eq!(addition.target.zone, None, "it is inside of the VPC");
 }
 
 #[test]
