@@ -181,7 +181,10 @@ pub async fn run(
                 index.came_at(input.is_news().then(Instant::now));
                 index.handle(input);
                 index.came_at(None);
-                metrics.index(index.sizes());
+                // Those of the last of many are enough.
+                if channels.inputs.is_empty() {
+                    metrics.index(index.sizes());
+                }
                 readiness.set("watches", index.is_synced());
             }
             () = sleep_until(deadline), if waiting => {

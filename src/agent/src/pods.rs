@@ -35,7 +35,7 @@ impl PodWatcher {
 
     /// Begins or ends a watch.
     pub fn obey(&mut self, order: PodWatch) {
-        let (id, namespace, view, selector) = match order {
+        let (id, service, view, selector) = match order {
             PodWatch::End { id } => {
                 if let Some(stop) = self.running.remove(&id) {
                     stop.cancel();
@@ -44,20 +44,24 @@ impl PodWatcher {
             }
             PodWatch::Begin {
                 id,
-                namespace,
+                service,
                 view,
                 selector,
-            } => (id, namespace, view, selector),
+            } => (id, service, view, selector),
         };
         let labels: Vec<_> = selector
             .iter()
             .map(|(key, value)| format!("{key}={value}"))
             .collect();
         let watched = Watch {
-            api: Api::namespaced(self.client.clone(), &namespace),
+            api: Api::namespaced(self.client.clone(), &service.namespace),
             view,
             labels: Some(labels.join(",")),
-            input: Box::new(move |event| Input::Pods { watch: id, event }),
+            input: Box::new(move |event| Input::Pods {
+                service: service.clone(),
+                watch: id,
+                event,
+            }),
         };
         let stop = self.tasks.soft().child_token();
         let running =

@@ -1003,8 +1003,18 @@ fn begun(watches: &[PodWatch]) -> u64 {
     *id
 }
 
+/// Of the watch of the pods of `web`.
 fn of_watch(watch: u64, events: Vec<Event<Pod>>) -> impl Iterator<Item = Input> {
-    events.into_iter().map(move |event| Input::Pods { watch, event })
+    of_watch_in("shop", watch, events)
+}
+
+fn of_watch_in(namespace: &str, watch: u64, events: Vec<Event<Pod>>) -> impl Iterator<Item = Input> {
+    let service = ObjectName::new(namespace, "web");
+    events.into_iter().map(move |event| Input::Pods {
+        service: service.clone(),
+        watch,
+        event,
+    })
 }
 
 /// A connected index that follows `web`, with the watch of its pods.
@@ -1023,7 +1033,7 @@ fn selected() -> (Index, Mirror, u64) {
         watches,
         [PodWatch::Begin {
             id: begun(&watches),
-            namespace: "shop".into(),
+            service: name("web"),
             view: None,
             selector: BTreeMap::from([("app".into(), "web".into())]),
         }],
@@ -1199,10 +1209,10 @@ fn pods_that_cannot_be_seen_in_a_namespace_are_told_as_unsynced_there_to_those_w
         .into_iter()
         .map(|watch| match watch {
             PodWatch::Begin {
-                id, namespace, view, ..
+                id, service, view, ..
             } => {
-                assert_eq!(view.as_ref(), Some(&namespace));
-                (namespace, id)
+                assert_eq!(view.as_ref(), Some(&service.namespace));
+                (service.namespace, id)
             }
             end @ PodWatch::End { .. } => panic!("{end:?}"),
         })
@@ -1214,9 +1224,9 @@ fn pods_that_cannot_be_seen_in_a_namespace_are_told_as_unsynced_there_to_those_w
         reason: "403".into(),
     };
     let lose = |index: &mut Index, view: Option<String>| {
-        let watch = watches[view.as_deref().unwrap()];
+        let namespace = view.clone().unwrap();
         let lost = Event::Lost(view, "403".into());
-        of_watch(watch, vec![lost]).for_each(|input| index.handle(input));
+        of_watch_in(&namespace, watches[&namespace], vec![lost]).for_each(|input| index.handle(input));
     };
     lose(&mut index, other());
     assert_eq!(index.next_statement(), Some(unsynced(other())));

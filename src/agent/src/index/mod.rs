@@ -39,8 +39,9 @@ pub enum Input {
     Services(Event<Service>),
     Slices(Event<EndpointSlice>),
     Nodes(Event<Node>),
-    /// Of the watch of this id.
+    /// Of the watch of this id, of the pods of a Service.
     Pods {
+        service: ObjectName,
         watch: u64,
         event: Event<Pod>,
     },
@@ -54,7 +55,11 @@ impl Input {
             Self::Services(event) => event.is_news(),
             Self::Slices(event) => event.is_news(),
             Self::Nodes(event) => event.is_news(),
-            Self::Pods { watch: _, event } => event.is_news(),
+            Self::Pods {
+                service: _,
+                watch: _,
+                event,
+            } => event.is_news(),
         }
     }
 }
@@ -313,7 +318,9 @@ impl Index {
             }
             Input::Services(event) => {
                 let outcome = self.services.handle(event);
-                self.select_pods();
+                if !outcome.deltas.is_empty() {
+                    self.select_pods();
+                }
                 let Some(outbox) = &mut self.outbox else { return };
                 if let Some(view) = outcome.synced {
                     let shown = self.subscribed.keys().filter(|service| is_in(service, &view));
@@ -326,7 +333,11 @@ impl Index {
             }
             Input::Slices(event) => self.slices_event(event),
             Input::Nodes(event) => self.nodes_event(event),
-            Input::Pods { watch, event } => self.pods_event(watch, event),
+            Input::Pods {
+                service,
+                watch,
+                event,
+            } => self.pods_event(&service, watch, event),
         }
     }
 

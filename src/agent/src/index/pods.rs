@@ -16,10 +16,11 @@ use super::{
 /// A watch of pods to begin or to end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PodWatch {
-    /// Its events carry `id`.
+    /// Its events carry `id` and `service`.
     Begin {
         id: u64,
-        namespace: String,
+        /// Whose pods they are, of the same namespace.
+        service: ObjectName,
         /// Which cannot be seen if these pods cannot.
         view: View,
         selector: BTreeMap<String, String>,
@@ -48,26 +49,23 @@ impl Pods {
     /// Begins and ends watches, so that there is one for each of `selectors`.
     fn select(
         &mut self,
-        selectors: &BTreeMap<ObjectName, BTreeMap<String, String>>,
+        selectors: &BTreeMap<&ObjectName, &BTreeMap<String, String>>,
         namespaces: &Namespaces,
     ) {
         let Self {
-            wanted,
+            wanted: _,
             selected,
             last,
             watches,
         } = self;
         selected.retain(|service, Selected { watch, selector, .. }| {
-            let keep = *wanted && selectors.get(service) == Some(selector);
+            let keep = selectors.get(service) == Some(&&*selector);
             if !keep {
                 watches.push(PodWatch::End { id: *watch });
             }
             keep
         });
-        if !*wanted {
-            return;
-        }
-        for (service, selector) in selectors {
+        for (&service, &selector) in selectors {
             if selected.contains_key(service) {
                 continue;
             }
@@ -75,7 +73,7 @@ impl Pods {
             let view = namespaces.view_of(&service.namespace);
             watches.push(PodWatch::Begin {
                 id: *last,
-                namespace: service.namespace.clone(),
+                service: service.clone(),
                 view: view.clone(),
                 selector: selector.clone(),
             });
@@ -89,10 +87,9 @@ impl Pods {
     }
 
     /// `None`: the event is of a watch that has ended.
-    fn handle(&mut self, watch: u64, event: Event<Pod>) -> Option<(ObjectName, Outcome<Pod>)> {
-        let mut selected = self.selected.iter_mut();
-        let (service, of) = selected.find(|(_, selected)| selected.watch == watch)?;
-        Some((service.clone(), of.pods.handle(event)))
+    fn handle(&mut self, service: &ObjectName, watch: u64, event: Event<Pod>) -> Option<Outcome<Pod>> {
+        let selected = self.selected.get_mut(service)?;
+        (selected.watch == watch).then(|| selected.pods.handle(event))
     }
 
     /// The pods of the Service, once they can be told.
@@ -145,34 +142,34 @@ impl Index {
 
     /// The subscribed Services or their selectors may have changed.
     pub(super) fn select_pods(&mut self) {
-        let services = self
-            .subscribed
-            .keys()
-            .filter_map(|service| self.services.get(service));
-        let selectors = services
+        let subscribed = self.subscribed.keys().filter(|_| self.pods.wanted);
+        let selectors = subscribed
+            .filter_map(|service| self.services.get(service))
             .filter(|service| !service.selector.is_empty())
-            .map(|service| (service.object.clone(), service.selector.clone()))
+            .map(|service| (&service.object, &service.selector))
             .collect();
         self.pods.select(&selectors, &self.namespaces);
     }
 
-    pub(super) fn pods_event(&mut self, watch: u64, event: Event<Pod>) {
-        let Some((service, outcome)) = self.pods.handle(watch, event) else {
+    pub(super) fn pods_event(&mut self, service: &ObjectName, watch: u64, event: Event<Pod>) {
+        let Some(outcome) = self.pods.handle(service, watch, event) else {
             return;
         };
-        let (Some(outbox), Some(pods)) = (&mut self.outbox, self.pods.selected.get(&service)) else {
+        let (Some(outbox), Some(pods)) = (&mut self.outbox, self.pods.selected.get(service)) else {
             return;
         };
         if outcome.synced.is_some() {
-            outbox.restart_pods(&service);
+            outbox.restart_pods(service);
+        }
+        if !outcome.deltas.is_empty() {
+            outbox.grace(service, shortest_grace(&pods.pods));
         }
         for delta in outcome.deltas {
             let new = pods.pods.get(&delta.object);
             if delta.old.iter().chain(new).any(is_gated) {
-                outbox.pod(&service, delta.object, delta.uid);
+                outbox.pod(service, delta.object, delta.uid);
             }
         }
-        outbox.grace(&service, shortest_grace(&pods.pods));
         if outbox.wants_pods() {
             outbox.lost(Kind::Pod, outcome.lost);
         }
