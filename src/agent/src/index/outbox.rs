@@ -33,12 +33,16 @@ pub(super) enum Pending<K = ObjectName> {
 
 impl<K: Ord> Pending<K> {
     fn add(&mut self, object: K, uid: Uuid) {
-        match self {
-            Self::Nothing => *self = Self::Some(BTreeMap::from([(object, uid)])),
-            Self::Some(objects) => {
-                objects.insert(object, uid);
-            }
-            Self::All => {}
+        self.patch();
+        if let Self::Some(objects) = self {
+            objects.insert(object, uid);
+        }
+    }
+
+    /// A patch at least, if of nothing.
+    fn patch(&mut self) {
+        if self.is_nothing() {
+            *self = Self::Some(BTreeMap::new());
         }
     }
 
@@ -54,7 +58,6 @@ pub(super) struct ServicePending {
     pub(super) pods: Pending,
     /// The shortest termination grace that was told.
     pub(super) grace: Option<u32>,
-    pub(super) grace_changed: bool,
     pub(super) departures: bool,
     pub(super) confirm: Option<Confirm>,
 }
@@ -66,7 +69,6 @@ impl ServicePending {
             slices: Pending::All,
             pods: Pending::All,
             grace: None,
-            grace_changed: false,
             departures,
             confirm: None,
         }
@@ -76,7 +78,6 @@ impl ServicePending {
         !self.service
             && self.slices.is_nothing()
             && self.pods.is_nothing()
-            && !self.grace_changed
             && !self.departures
             && self.confirm.is_none()
     }
@@ -223,13 +224,13 @@ impl Outbox {
         self.mark(service, |pending| pending.pods.add(pod, uid));
     }
 
-    /// The shortest termination grace of the Service's pods, which is told when it is another.
+    /// The shortest termination grace of the Service's pods. Another one is told with a patch, if with an empty one.
     pub(super) fn grace(&mut self, service: &ObjectName, shortest: Option<u32>) {
         if self
             .pending(service)
             .is_some_and(|pending| pending.grace != shortest)
         {
-            self.mark(service, |pending| pending.grace_changed = true);
+            self.mark(service, |pending| pending.pods.patch());
         }
     }
 

@@ -180,8 +180,7 @@ impl Index {
         let pods = self.pods.synced(service)?;
         let pending = outbox.pending(service)?;
         let change = match std::mem::take(&mut pending.pods) {
-            Pending::Nothing if !pending.grace_changed => return None,
-            Pending::Nothing => patch(BTreeMap::new(), |_: &ObjectName| None, tombstone),
+            Pending::Nothing => return None,
             Pending::All => Change::Reset(pods.iter().filter(|pod| is_gated(pod)).cloned().collect()),
             Pending::Some(objects) => {
                 let get = |object: &ObjectName| pods.get(object).filter(|pod| is_gated(pod)).cloned();
@@ -190,7 +189,6 @@ impl Index {
         };
         let shortest_grace = shortest_grace(pods);
         pending.grace = shortest_grace;
-        pending.grace_changed = false;
         Some(Update::Pods {
             service: service.clone(),
             change,
