@@ -6,7 +6,7 @@ use k8s_openapi::{
     ClusterResourceScope, NamespaceResourceScope,
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
 };
-use kube::{Api, Client, Resource};
+use kube::Resource;
 use model::{
     condition::Truth,
     fact::{AddressFamily, ObjectName, ObjectVersion, PodRef, Protocol, ServicePort, SlicePort},
@@ -44,21 +44,8 @@ pub trait Watched:
     /// What tells the object apart from others of its kind.
     fn key(meta: &ObjectMeta) -> <Self::Fact as Object>::Key;
 
-    /// Where it is listed: in this namespace, or everywhere.
-    fn api(client: Client, namespace: Option<&str>) -> Api<Self>;
-
     /// In the model's terms.
     fn fact(self) -> Result<Self::Fact, Unreadable>;
-}
-
-fn in_namespace<K>(client: Client, namespace: Option<&str>) -> Api<K>
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
-{
-    match namespace {
-        Some(namespace) => Api::namespaced(client, namespace),
-        None => Api::all(client),
-    }
 }
 
 macro_rules! kind {
@@ -274,10 +261,6 @@ impl Watched for TargetGroupBinding {
     type Fact = Source;
     const KIND: Kind = Kind::TargetGroupBinding;
 
-    fn api(client: Client, namespace: Option<&str>) -> Api<Self> {
-        in_namespace(client, namespace)
-    }
-
     fn key(meta: &ObjectMeta) -> ObjectName {
         object_name(meta)
     }
@@ -348,10 +331,6 @@ kind!(Service, "", "v1", "services", NamespaceResourceScope);
 impl Watched for Service {
     type Fact = model::fact::Service;
     const KIND: Kind = Kind::Service;
-
-    fn api(client: Client, namespace: Option<&str>) -> Api<Self> {
-        in_namespace(client, namespace)
-    }
 
     fn key(meta: &ObjectMeta) -> ObjectName {
         object_name(meta)
@@ -446,10 +425,6 @@ kind!(
 impl Watched for EndpointSlice {
     type Fact = model::fact::EndpointSlice;
     const KIND: Kind = Kind::EndpointSlice;
-
-    fn api(client: Client, namespace: Option<&str>) -> Api<Self> {
-        in_namespace(client, namespace)
-    }
 
     fn key(meta: &ObjectMeta) -> ObjectName {
         object_name(meta)
@@ -616,10 +591,6 @@ impl Watched for Node {
     type Fact = model::node::Node;
     const KIND: Kind = Kind::Node;
 
-    fn api(client: Client, _namespace: Option<&str>) -> Api<Self> {
-        Api::all(client)
-    }
-
     fn key(meta: &ObjectMeta) -> String {
         meta.name.clone().unwrap_or_default()
     }
@@ -715,10 +686,6 @@ kind!(Pod, "", "v1", "pods", NamespaceResourceScope);
 impl Watched for Pod {
     type Fact = model::pod::Pod;
     const KIND: Kind = Kind::Pod;
-
-    fn api(client: Client, namespace: Option<&str>) -> Api<Self> {
-        in_namespace(client, namespace)
-    }
 
     fn key(meta: &ObjectMeta) -> ObjectName {
         object_name(meta)

@@ -27,7 +27,7 @@ use crate::{
     Config,
     engine::{self, Channels, Hands},
     index::{Index, Input, Namespaces},
-    kinds::{EndpointSlice, Node, Service, TargetGroupBinding},
+    kinds::{EndpointSlice, Node, Service, TargetGroupBinding, Watched},
     lease::Elector,
     metrics::Metrics,
     pods::PodWatcher,
@@ -148,29 +148,27 @@ fn watch_all(
     metrics: &Metrics,
     tasks: &Tasks,
 ) {
-    macro_rules! watch_kind {
-        ($kind:ty, $views:expr, $input:path, $name:literal) => {
-            for view in $views {
-                let watch = watches::run(
-                    Watch::<$kind>::of(client.clone(), view, $input),
-                    inputs.clone(),
-                    metrics.clone(),
-                    tasks.soft(),
-                );
-                tasks.spawn(Kind::Critical, $name, watch);
-            }
-        };
+    for view in namespaces.views() {
+        let bindings = Watch::<TargetGroupBinding>::of(client.clone(), view.clone(), Input::Sources);
+        spawn("watch target group bindings", bindings, inputs, metrics, tasks);
+        let services = Watch::<Service>::of(client.clone(), view.clone(), Input::Services);
+        spawn("watch services", services, inputs, metrics, tasks);
+        let slices = Watch::<EndpointSlice>::of(client.clone(), view, Input::Slices);
+        spawn("watch endpoint slices", slices, inputs, metrics, tasks);
     }
-    let views = || namespaces.views();
-    watch_kind!(
-        TargetGroupBinding,
-        views(),
-        Input::Sources,
-        "watch target group bindings"
-    );
-    watch_kind!(Service, views(), Input::Services, "watch services");
-    watch_kind!(EndpointSlice, views(), Input::Slices, "watch endpoint slices");
-    watch_kind!(Node, [None], Input::Nodes, "watch nodes");
+    let nodes = Watch::<Node>::everywhere(client.clone(), Input::Nodes);
+    spawn("watch nodes", nodes, inputs, metrics, tasks);
+}
+
+fn spawn<K: Watched>(
+    name: &'static str,
+    watch: Watch<K>,
+    inputs: &mpsc::Sender<Input>,
+    metrics: &Metrics,
+    tasks: &Tasks,
+) {
+    let watching = watches::run(watch, inputs.clone(), metrics.clone(), tasks.soft());
+    tasks.spawn(Kind::Critical, name, watching);
 }
 
 async fn client(config: &Config) -> anyhow::Result<Client> {

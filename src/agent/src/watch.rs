@@ -6,8 +6,9 @@
 use std::{pin::pin, time::Duration};
 
 use futures::TryStreamExt;
+use k8s_openapi::NamespaceResourceScope;
 use kube::{
-    Api, Client,
+    Api, Client, Resource,
     runtime::{
         WatchStreamExt,
         watcher::{self, InitialListStrategy, watcher},
@@ -49,13 +50,29 @@ pub struct Watch<K: Watched> {
 }
 
 impl<K: Watched> Watch<K> {
-    /// One kind in a namespace, or in the whole cluster.
-    pub fn of(client: Client, view: View, input: fn(Event<K::Fact>) -> Input) -> Self {
+    /// One kind in the whole cluster.
+    pub fn everywhere(client: Client, input: fn(Event<K::Fact>) -> Input) -> Self {
         Self {
-            api: K::api(client, view.as_deref()),
-            view,
+            api: Api::all(client),
+            view: None,
             labels: None,
             input: Box::new(input),
+        }
+    }
+
+    /// One kind in what the view shows.
+    pub fn of(client: Client, view: View, input: fn(Event<K::Fact>) -> Input) -> Self
+    where
+        K: Resource<Scope = NamespaceResourceScope>,
+    {
+        let everywhere = Self::everywhere(client.clone(), input);
+        match view {
+            None => everywhere,
+            Some(namespace) => Self {
+                api: Api::namespaced(client, &namespace),
+                view: Some(namespace),
+                ..everywhere
+            },
         }
     }
 }
