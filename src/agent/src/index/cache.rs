@@ -210,6 +210,13 @@ struct Shown<T: Object> {
     state: State,
 }
 
+impl<T: Object> Shown<T> {
+    /// Whether all of it was listed, and can still be seen.
+    fn is_synced(&self) -> bool {
+        self.state == State::Synced || sabotage::is_on("S5")
+    }
+}
+
 impl<T: Object> Cache<T> {
     pub(super) fn new(views: Vec<View>) -> Self {
         let unseen = |view| {
@@ -239,7 +246,7 @@ impl<T: Object> Cache<T> {
 
     /// Whether all of the kind was listed, wherever it is looked at.
     pub(super) fn is_synced(&self) -> bool {
-        self.views.values().all(|shown| shown.state == State::Synced) || sabotage::is_on("S5")
+        self.views.values().all(Shown::is_synced)
     }
 
     /// Whether what the kind has in this namespace was listed.
@@ -248,16 +255,15 @@ impl<T: Object> Cache<T> {
             .views
             .get(&None)
             .or_else(|| self.views.get(&Some(namespace.to_owned())));
-        shown.is_some_and(|shown| shown.state == State::Synced) || sabotage::is_on("S5")
+        shown.is_some_and(Shown::is_synced) || sabotage::is_on("S5")
     }
 
     /// What was listed: all there is, or (`Some`) these namespaces of those that are looked at.
     pub(super) fn synced(&self) -> Option<BTreeSet<String>> {
-        let is_synced = |shown: &Shown<T>| shown.state == State::Synced || sabotage::is_on("S5");
         if self.views.contains_key(&None) {
             return None;
         }
-        let listed = self.views.iter().filter(|(_, shown)| is_synced(shown));
+        let listed = self.views.iter().filter(|(_, shown)| shown.is_synced());
         Some(listed.filter_map(|(view, _)| view.clone()).collect())
     }
 

@@ -7,16 +7,15 @@
 mod cache;
 mod departed;
 mod gone;
+mod nodes;
 mod outbox;
 mod pods;
+mod slices;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::{
-    fact::{Endpoint, EndpointSlice, Evidence, ObjectName, PodRef, Service},
+    fact::{EndpointSlice, ObjectName, Service},
     node::{Node, NodeRef},
     pod::Pod,
     stream::{Change, Confirm, Source, Statement, Tombstone, Update},
@@ -31,6 +30,7 @@ use gone::Gone;
 use outbox::{Outbox, Pending, Scope};
 pub use pods::PodWatch;
 use pods::Pods;
+pub use slices::{EndpointKey, ProofRequest};
 
 /// A watch event of one of the kinds.
 #[derive(Clone, Debug)]
@@ -62,21 +62,6 @@ impl Input {
             } => event.is_news(),
         }
     }
-}
-
-/// An endpoint as the union of slices counts it: one address of one pod.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct EndpointKey {
-    pub address: IpAddr,
-    pub pod: Option<Uuid>,
-}
-
-/// Asks for a live read of the pod behind an endpoint that left the union.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ProofRequest {
-    pub service: ObjectName,
-    pub key: EndpointKey,
-    pub pod: Option<PodRef>,
 }
 
 /// What a server may ask to have told again.
@@ -188,23 +173,6 @@ impl Index {
         self.subscribe_nodes(nodes);
     }
 
-    fn subscribe_nodes(&mut self, wanted: bool) {
-        self.wants_nodes = wanted;
-        if !wanted {
-            self.gone.clear();
-        }
-        let lost = !self.nodes.lost().is_empty();
-        let Some(outbox) = &mut self.outbox else { return };
-        if !wanted {
-            outbox.end_nodes();
-        } else if !outbox.wants_nodes() {
-            if lost {
-                outbox.enqueue(Scope::Lost(Kind::Node, None));
-            }
-            outbox.restart_nodes(self.gone.is_telling());
-        }
-    }
-
     /// Everything up to `revision` is stored.
     pub fn acknowledged(&mut self, revision: u64) {
         self.subscribed
@@ -236,43 +204,6 @@ impl Index {
         if let Some(outbox) = self.outbox.as_mut().filter(|outbox| outbox.epoch() == epoch) {
             outbox.confirm(confirm);
         }
-    }
-
-    /// Takes the answer to a [`ProofRequest`].
-    pub fn proven(&mut self, service: &ObjectName, key: &EndpointKey, evidence: Evidence) {
-        let Some(departed) = self.subscribed.get_mut(service) else {
-            return;
-        };
-        if departed.prove(key, evidence)
-            && let Some(outbox) = &mut self.outbox
-        {
-            outbox.departures(service);
-        }
-    }
-
-    /// Takes the answer to one of [`Self::take_node_proofs`]: a live read did not find the node.
-    pub fn node_is_gone(&mut self, node: NodeRef) {
-        let is_there = self
-            .nodes
-            .get(&node.name)
-            .is_some_and(|present| present.version.uid == node.uid);
-        if is_there || !self.wants_nodes {
-            return;
-        }
-        self.gone.add(node);
-        if let Some(outbox) = &mut self.outbox {
-            outbox.nodes_gone();
-        }
-    }
-
-    /// The nodes that left since the last call, for live reads.
-    pub fn take_node_proofs(&mut self) -> Vec<NodeRef> {
-        std::mem::take(&mut self.node_proofs)
-    }
-
-    /// The reads that are wanted since the last call.
-    pub fn take_proofs(&mut self) -> Vec<ProofRequest> {
-        std::mem::take(&mut self.proofs)
     }
 
     /// What is taken in from now on came at this moment, as news; `None`: it is none, as what a list names.
@@ -339,127 +270,6 @@ impl Index {
                 event,
             } => self.pods_event(&service, watch, event),
         }
-    }
-
-    fn nodes_event(&mut self, event: Event<Node>) {
-        let outcome = self.nodes.handle(event);
-        if !self.wants_nodes {
-            return;
-        }
-        for delta in &outcome.deltas {
-            let present = self.nodes.get(&delta.object).map(|node| node.version.uid);
-            let left = delta.old.iter().filter(|old| present != Some(old.version.uid));
-            self.node_proofs.extend(left.map(Node::node_ref));
-        }
-        let Some(outbox) = &mut self.outbox else { return };
-        if outcome.synced.is_some() && outbox.wants_nodes() {
-            outbox.restart_nodes(self.gone.is_telling());
-        }
-        for delta in outcome.deltas {
-            outbox.node(NodeRef {
-                name: delta.object,
-                uid: delta.uid,
-            });
-        }
-        if outbox.wants_nodes() {
-            outbox.lost(Kind::Node, outcome.lost);
-        }
-    }
-
-    fn slices_event(&mut self, event: Event<EndpointSlice>) {
-        let outcome = self.slices.handle(event);
-        for delta in &outcome.deltas {
-            if let Some(old) = &delta.old {
-                let service = service_of(old);
-                if let Some(names) = self.slices_of.get_mut(&service) {
-                    names.remove(&delta.object.name);
-                    if names.is_empty() {
-                        self.slices_of.remove(&service);
-                    }
-                }
-            }
-            if let Some(new) = self.slices.get(&delta.object) {
-                self.slices_of
-                    .entry(service_of(new))
-                    .or_default()
-                    .insert(delta.object.name.clone());
-            }
-        }
-        // Only now, with all changes in place: an endpoint that moved between slices did not leave the union.
-        for delta in outcome.deltas {
-            let new = self.slices.get(&delta.object);
-            let services: BTreeSet<_> = delta.old.iter().chain(new).map(service_of).collect();
-            for service in services {
-                if !self.subscribed.contains_key(&service) {
-                    continue;
-                }
-                if let Some(outbox) = &mut self.outbox {
-                    outbox.slice(&service, delta.object.clone(), delta.uid);
-                }
-                self.follow(&service, delta.old.as_ref(), &delta.object);
-            }
-        }
-        let Some(outbox) = &mut self.outbox else { return };
-        if let Some(view) = outcome.synced {
-            let shown = self
-                .subscribed
-                .iter()
-                .filter(|(service, _)| is_in(service, &view));
-            for (service, departed) in shown {
-                outbox.restart_slices(service, departed.is_telling());
-            }
-        }
-        outbox.lost(Kind::EndpointSlice, outcome.lost);
-    }
-
-    /// Notes which endpoints left the union of `service`, and which came back.
-    fn follow(&mut self, service: &ObjectName, old: Option<&EndpointSlice>, slice: &ObjectName) {
-        let mut left = Vec::new();
-        for (key, endpoint) in old
-            .into_iter()
-            .filter(|old| service_of(old) == *service)
-            .flat_map(keys)
-        {
-            if !self.contains(service, &key) {
-                left.push((key, endpoint.clone()));
-            }
-        }
-        let Some(departed) = self.subscribed.get_mut(service) else {
-            return;
-        };
-        for (key, endpoint) in left {
-            if endpoint.is_terminating() {
-                departed.add(key, endpoint.pod, Some(Evidence::Terminating));
-                if let Some(outbox) = &mut self.outbox {
-                    outbox.departures(service);
-                }
-            } else if departed.add(key, endpoint.pod.clone(), None) {
-                self.proofs.push(ProofRequest {
-                    service: service.clone(),
-                    key,
-                    pod: endpoint.pod,
-                });
-            }
-        }
-        if let Some(new) = self.slices.get(slice).filter(|new| service_of(new) == *service) {
-            for (key, _) in keys(new) {
-                departed.returned(&key);
-            }
-        }
-    }
-
-    fn contains(&self, service: &ObjectName, key: &EndpointKey) -> bool {
-        self.slices_in(service)
-            .flat_map(keys)
-            .any(|(present, _)| present == *key)
-    }
-
-    fn slices_in<'a>(&'a self, service: &'a ObjectName) -> impl Iterator<Item = &'a EndpointSlice> {
-        let names = self.slices_of.get(service).into_iter().flatten();
-        names.filter_map(|name| {
-            self.slices
-                .get(&ObjectName::new(service.namespace.clone(), name.clone()))
-        })
     }
 
     /// Where and why a kind cannot be seen.
@@ -553,18 +363,7 @@ impl Index {
         if !self.slices.is_synced_in(&service.namespace) {
             return None;
         }
-        let change = match std::mem::take(&mut pending.slices) {
-            Pending::Nothing => None,
-            Pending::All => Some(Change::Reset(self.slices_in(service).cloned().collect())),
-            Pending::Some(objects) => {
-                let get = |object: &ObjectName| {
-                    let slice = self.slices.get(object);
-                    slice.filter(|slice| service_of(slice) == *service).cloned()
-                };
-                Some(patch(objects, get, tombstone))
-            }
-        };
-        if let Some(change) = change {
+        if let Some(change) = self.change_of_slices(service, std::mem::take(&mut pending.slices)) {
             return Some(Update::Slices {
                 service: service.clone(),
                 change,
@@ -588,29 +387,6 @@ impl Index {
             }
         }
         pending.confirm.take().map(Update::Confirm)
-    }
-
-    /// First the nodes, then which of those that left have come to their end.
-    fn next_of_nodes(&mut self, outbox: &mut Outbox) -> Option<Update> {
-        if !self.nodes.is_synced() {
-            return None;
-        }
-        let revision = outbox.next_revision();
-        let pending = outbox.pending_nodes()?;
-        match std::mem::take(&mut pending.nodes) {
-            Pending::Nothing => {}
-            Pending::All => return Some(Update::Nodes(Change::Reset(self.nodes.iter().cloned().collect()))),
-            Pending::Some(nodes) => {
-                let get = |name: &String| self.nodes.get(name).cloned();
-                let change = patch(nodes, get, |name, uid| NodeRef { name, uid });
-                return Some(Update::Nodes(change));
-            }
-        }
-        if !std::mem::take(&mut pending.gone) {
-            return None;
-        }
-        let gone = self.gone.tell(revision);
-        (!gone.is_empty()).then_some(Update::NodesGone(gone))
     }
 }
 
@@ -637,23 +413,4 @@ fn tombstone(object: ObjectName, uid: Uuid) -> Tombstone {
 fn is_in(service: &ObjectName, view: &View) -> bool {
     view.as_ref()
         .is_none_or(|namespace| *namespace == service.namespace)
-}
-
-fn service_of(slice: &EndpointSlice) -> ObjectName {
-    ObjectName::new(slice.object.namespace.clone(), slice.service.clone())
-}
-
-fn keys(slice: &EndpointSlice) -> impl Iterator<Item = (EndpointKey, &Endpoint)> {
-    slice.endpoints.iter().flat_map(|endpoint| {
-        let pod = endpoint.pod.as_ref().map(|pod| pod.uid);
-        endpoint.addresses.iter().map(move |address| {
-            (
-                EndpointKey {
-                    address: *address,
-                    pod,
-                },
-                endpoint,
-            )
-        })
-    })
 }
