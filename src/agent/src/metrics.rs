@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use prometheus_client::{
-    encoding::{EncodeLabelSet, EncodeLabelValue},
+    encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Unit,
 };
@@ -11,18 +11,9 @@ use runtime::telemetry::Registry;
 
 use crate::index::Kind;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
-enum KindLabel {
-    TargetGroupBinding,
-    Service,
-    EndpointSlice,
-    Node,
-    Pod,
-}
-
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct KindLabels {
-    kind: KindLabel,
+    kind: Kind,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -32,19 +23,6 @@ struct OutcomeLabels {
 
 const WRITTEN: &str = "written";
 const FAILED: &str = "failed";
-
-impl From<Kind> for KindLabels {
-    fn from(kind: Kind) -> Self {
-        let kind = match kind {
-            Kind::TargetGroupBinding => KindLabel::TargetGroupBinding,
-            Kind::Service => KindLabel::Service,
-            Kind::EndpointSlice => KindLabel::EndpointSlice,
-            Kind::Node => KindLabel::Node,
-            Kind::Pod => KindLabel::Pod,
-        };
-        Self { kind }
-    }
-}
 
 /// Clones count together.
 #[derive(Clone, Debug)]
@@ -75,16 +53,11 @@ impl Metrics {
             write_backs: Family::default(),
         };
         // What never happened is a zero and not a gap.
-        for kind in [
-            Kind::TargetGroupBinding,
-            Kind::Service,
-            Kind::EndpointSlice,
-            Kind::Node,
-            Kind::Pod,
-        ] {
-            drop(metrics.watch_errors.get_or_create(&kind.into()));
-            drop(metrics.synced.get_or_create(&kind.into()));
-            drop(metrics.objects.get_or_create(&kind.into()));
+        for kind in Kind::ALL {
+            let labels = KindLabels { kind };
+            drop(metrics.watch_errors.get_or_create(&labels));
+            drop(metrics.synced.get_or_create(&labels));
+            drop(metrics.objects.get_or_create(&labels));
         }
         for outcome in [WRITTEN, FAILED] {
             drop(metrics.write_backs.get_or_create(&OutcomeLabels { outcome }));
@@ -154,15 +127,16 @@ impl Metrics {
 
     pub(crate) fn index(&self, sizes: [(Kind, usize, bool); 5]) {
         for (kind, objects, synced) in sizes {
+            let labels = KindLabels { kind };
             self.objects
-                .get_or_create(&kind.into())
+                .get_or_create(&labels)
                 .set(i64::try_from(objects).unwrap_or(i64::MAX));
-            self.synced.get_or_create(&kind.into()).set(i64::from(synced));
+            self.synced.get_or_create(&labels).set(i64::from(synced));
         }
     }
 
     pub(crate) fn watch_failed(&self, kind: Kind) {
-        self.watch_errors.get_or_create(&kind.into()).inc();
+        self.watch_errors.get_or_create(&KindLabels { kind }).inc();
     }
 
     pub(crate) fn wrote_back(&self, succeeded: bool) {

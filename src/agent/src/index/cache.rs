@@ -12,16 +12,27 @@ use model::{
     sabotage,
     stream::Source,
 };
+use prometheus_client::encoding::EncodeLabelValue;
 use uuid::Uuid;
 
 /// The kinds that are watched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelValue)]
 pub enum Kind {
     TargetGroupBinding,
     Service,
     EndpointSlice,
     Node,
     Pod,
+}
+
+impl Kind {
+    pub const ALL: [Self; 5] = [
+        Self::TargetGroupBinding,
+        Self::Service,
+        Self::EndpointSlice,
+        Self::Node,
+        Self::Pod,
+    ];
 }
 
 impl fmt::Display for Kind {
