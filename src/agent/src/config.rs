@@ -37,8 +37,8 @@ pub struct Config {
 
     /// The namespaces to look at, if not all: what is in others is as if nobody could see it, and what Elbow registered for
     /// it stays.
-    #[arg(long = "namespace", env = "ELBOW_AGENT_NAMESPACES", value_delimiter = ',', value_parser = namespace)]
-    namespaces: Vec<String>,
+    #[arg(long = "namespace", env = "ELBOW_AGENT_NAMESPACES", value_delimiter = ',')]
+    namespaces: Vec<Name>,
 
     /// Tells the replicas of one agent apart: the pod's name.
     #[arg(long, env = "ELBOW_AGENT_INSTANCE")]
@@ -84,22 +84,13 @@ fn server(text: &str) -> Result<Uri, String> {
     }
 }
 
-fn namespace(text: &str) -> Result<String, String> {
-    let is_label = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    if (1..=63).contains(&text.len()) && text.chars().all(is_label) {
-        Ok(text.to_owned())
-    } else {
-        Err("give names of namespaces, with commas between them".to_owned())
-    }
-}
-
 impl Config {
     /// The namespaces to look at.
     pub fn namespaces(&self) -> Namespaces {
         if self.namespaces.is_empty() {
             Namespaces::All
         } else {
-            Namespaces::These(self.namespaces.iter().cloned().collect())
+            Namespaces::These(self.namespaces.iter().map(Name::to_string).collect())
         }
     }
 
@@ -175,6 +166,26 @@ mod tests {
     #[test]
     fn a_ca_is_required() {
         assert!(parse(&["--server", "https://127.0.0.1:1"]).is_err());
+    }
+
+    #[test]
+    fn namespaces_are_names_with_commas_between_them() {
+        let given = |namespaces| {
+            let config = parse(&[
+                "--server",
+                "https://127.0.0.1:1",
+                "--ca-file",
+                "/ca",
+                "--namespace",
+                namespaces,
+            ]);
+            config.map(|config| config.namespaces())
+        };
+        let two = Namespaces::These(["a-1", "b"].map(str::to_owned).into());
+        assert_eq!(given("a-1,b").unwrap(), two);
+        for bad in ["a,,b", "a, b", "-a", "A"] {
+            assert!(given(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]
