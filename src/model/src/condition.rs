@@ -179,6 +179,12 @@ impl Truth {
             Self::Unknown => "Unknown",
         }
     }
+
+    /// What Kubernetes writes so.
+    pub fn parse(text: &str) -> Option<Self> {
+        let all = [Self::True, Self::False, Self::Unknown];
+        all.into_iter().find(|truth| truth.as_str() == text)
+    }
 }
 
 /// The `Ready` condition of a binding.

@@ -112,11 +112,7 @@ fn gate_state(condition: &PodCondition) -> GateState {
         text[..text.floor_char_boundary(MESSAGE_BYTES)].to_owned()
     };
     GateState {
-        status: match status.as_str() {
-            "True" => Truth::True,
-            "False" => Truth::False,
-            _ => Truth::Unknown,
-        },
+        status: Truth::parse(status).unwrap_or(Truth::Unknown),
         reason: text(reason),
         message: text(message),
     }

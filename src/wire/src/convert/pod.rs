@@ -113,12 +113,10 @@ impl From<GateState> for wire::GateState {
 }
 
 fn truth(text: &str) -> std::result::Result<Truth, Fault> {
-    match text {
-        "True" => Ok(Truth::True),
-        "False" => Ok(Truth::False),
-        "Unknown" => Ok(Truth::Unknown),
-        "" => Err(Fault::Missing),
-        other => Err(unreadable(other, "True, False or Unknown")),
+    match Truth::parse(text) {
+        Some(truth) => Ok(truth),
+        None if text.is_empty() => Err(Fault::Missing),
+        None => Err(unreadable(text, "True, False or Unknown")),
     }
 }
 
