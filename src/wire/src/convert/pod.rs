@@ -8,7 +8,7 @@ use model::{
 
 use super::{
     ConvertError, Fault,
-    field::{At, Result, count, counted, each, name, required, text, unreadable},
+    field::{At, Result, count, counted, each, name, text, unreadable},
     object::{meta, to_meta},
 };
 use crate::agent::v1 as wire;
@@ -120,8 +120,8 @@ fn truth(text: &str) -> std::result::Result<Truth, Fault> {
     }
 }
 
-pub(super) fn change(change: Option<wire::pod_update::Change>) -> Result<Change<Pod>> {
-    match required(change).at("change")? {
+pub(super) fn change(change: wire::pod_update::Change) -> Result<Change<Pod>> {
+    match change {
         wire::pod_update::Change::Reset(wire::PodReset { pods, pod_count }) => {
             counted(pods, pod_count, "pods", Pod::try_from)
                 .at("reset")

@@ -218,15 +218,22 @@ fn slice_update(update: wire::EndpointSliceUpdate) -> Result<Stamped> {
     } = update;
     let service = object_name(namespace, service, "service")?;
     let change = slices::change(required(change).at("change")?, &service.name)?;
-    for slice in change.stated() {
-        in_namespace(&slice.object, &service)?;
-    }
-    if let Change::Patch { deleted, .. } = &change {
-        for tombstone in deleted {
-            in_namespace(&tombstone.object, &service)?;
-        }
-    }
+    all_in_namespace(&change, |slice| &slice.object, &service)?;
     stamped(epoch, revision, Update::Slices { service, change })
+}
+
+fn all_in_namespace<T>(
+    change: &Change<T>,
+    object: impl Fn(&T) -> &ObjectName,
+    service: &ObjectName,
+) -> Result<()> {
+    let deleted = match change {
+        Change::Reset(_) => &[],
+        Change::Patch { deleted, .. } => deleted.as_slice(),
+    };
+    let stated = change.stated().iter().map(object);
+    let mut objects = stated.chain(deleted.iter().map(|tombstone| &tombstone.object));
+    objects.try_for_each(|object| in_namespace(object, service))
 }
 
 fn in_namespace(object: &ObjectName, service: &ObjectName) -> Result<()> {
@@ -284,15 +291,8 @@ fn pods(update: wire::PodUpdate) -> Result<Stamped> {
         shortest_grace_seconds: shortest_grace,
     } = update;
     let service = object_name(namespace, service, "service")?;
-    let change = pod::change(change)?;
-    for pod in change.stated() {
-        in_namespace(&pod.object, &service)?;
-    }
-    if let Change::Patch { deleted, .. } = &change {
-        for tombstone in deleted {
-            in_namespace(&tombstone.object, &service)?;
-        }
-    }
+    let change = pod::change(required(change).at("change")?)?;
+    all_in_namespace(&change, |pod| &pod.object, &service)?;
     let update = Update::Pods {
         service,
         change,
