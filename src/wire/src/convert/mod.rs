@@ -5,13 +5,16 @@ mod field;
 mod hello;
 mod node;
 mod object;
+mod origin;
 mod ownership;
 mod pod;
 mod service;
 mod slices;
+mod source;
 mod statement;
 mod status;
 
 pub use field::{ConvertError, Fault};
+pub use origin::{origin, to_origin};
 pub use pod::to_gate;
-pub use statement::{Stamped, agent_message, origin, to_origin};
+pub use statement::{Stamped, agent_message};

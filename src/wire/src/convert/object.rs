@@ -1,20 +1,15 @@
-//! Objects: names, versions, tombstones, sources, pods and what was read of them.
+//! Objects: names, versions, tombstones, pods and what was read of them.
 
 use model::{
     fact::{Evidence, ObjectName, ObjectVersion, PodRef},
-    ownership::Marks,
-    stream::{PodReading, Source, Tombstone, Vanished},
+    stream::{PodReading, Tombstone, Vanished},
 };
-use serde_json::Value;
 
 use super::{
     ConvertError, Fault,
     field::{At, Result, name, positive, required, uid, unreadable},
 };
 use crate::agent::v1 as wire;
-
-/// The longest `spec` that etcd could hold (its request limit is 1.5 MiB).
-const SPEC_BYTES: usize = 1_572_864;
 
 pub(super) fn object_name(namespace: String, object: String, field: &str) -> Result<ObjectName> {
     Ok(ObjectName {
@@ -96,91 +91,6 @@ impl From<Tombstone> for wire::Tombstone {
             name,
             uid: uid.to_string(),
         }
-    }
-}
-
-impl TryFrom<wire::TargetGroupBinding> for Source {
-    type Error = ConvertError;
-
-    fn try_from(binding: wire::TargetGroupBinding) -> Result<Self> {
-        let wire::TargetGroupBinding {
-            meta: object_meta,
-            generation,
-            spec_json,
-            deleting,
-            marks,
-        } = binding;
-        let (object, version) = meta(object_meta).at("meta")?;
-        if generation < 1 {
-            return Err(Fault::Range {
-                given: generation.into(),
-                expected: "1 or more",
-            })
-            .at("generation");
-        }
-        Ok(Self {
-            object,
-            version,
-            generation,
-            spec: spec(&spec_json).at("spec_json")?,
-            deleting,
-            marks: marks.map(Marks::try_from).transpose().at("marks")?,
-        })
-    }
-}
-
-impl From<Source> for wire::TargetGroupBinding {
-    fn from(source: Source) -> Self {
-        let Source {
-            object,
-            version,
-            generation,
-            spec,
-            deleting,
-            marks,
-        } = source;
-        Self {
-            meta: Some(to_meta(object, version)),
-            generation,
-            spec_json: spec.to_string(),
-            deleting,
-            marks: marks.map(Into::into),
-        }
-    }
-}
-
-fn spec(json: &str) -> std::result::Result<Value, Fault> {
-    if json.is_empty() {
-        return Err(Fault::Missing);
-    }
-    if json.len() > SPEC_BYTES {
-        return Err(Fault::Text(SPEC_BYTES));
-    }
-    match serde_json::from_str(json) {
-        Ok(mut value @ Value::Object(_)) => {
-            replace_nul(&mut value);
-            Ok(value)
-        }
-        _ => Err(unreadable(json, "a JSON object")),
-    }
-}
-
-/// Postgres cannot hold a NUL. Refusing the message would let one odd object stop a whole cluster; this makes the
-/// object itself invalid instead.
-fn replace_nul(value: &mut Value) {
-    match value {
-        Value::String(text) if text.contains('\0') => *text = text.replace('\0', "\u{fffd}"),
-        Value::Array(items) => items.iter_mut().for_each(replace_nul),
-        Value::Object(fields) => {
-            if fields.keys().any(|key| key.contains('\0')) {
-                *fields = std::mem::take(fields)
-                    .into_iter()
-                    .map(|(key, value)| (key.replace('\0', "\u{fffd}"), value))
-                    .collect();
-            }
-            fields.values_mut().for_each(replace_nul);
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
 

@@ -1,15 +1,13 @@
 //! Everything an agent says after its Hello.
 
-use std::{collections::BTreeSet, fmt::Display, time::Duration};
+use std::{collections::BTreeSet, fmt::Display};
 
 use model::{
     fact::{ObjectName, Service},
     node::NodeRef,
     ownership::Surroundings,
     pod::Pod,
-    stream::{
-        Change, Confirm, NodeReading, Origin, PodReading, Source, Statement, Tombstone, Update, Vanished,
-    },
+    stream::{Change, Confirm, NodeReading, PodReading, Statement, Update, Vanished},
 };
 
 use super::{
@@ -17,36 +15,9 @@ use super::{
     field::{At, Result, count, counted, each, name, positive, required, text, unreadable},
     node,
     object::object_name,
-    pod, slices,
+    pod, slices, source,
 };
 use crate::agent::v1::{self as wire, agent_message::Message};
-
-/// Where a message comes from, as far as it says so in a form that is understood.
-pub fn origin(message: &wire::AgentMessage) -> Option<Origin> {
-    let wire::Origin {
-        waited_microseconds,
-        traceparent,
-    } = message.origin.as_ref()?;
-    let is_trace = traceparent.len() == TRACEPARENT_LENGTH
-        && traceparent
-            .bytes()
-            .all(|byte| byte == b'-' || byte.is_ascii_hexdigit());
-    Some(Origin {
-        waited: Duration::from_micros((*waited_microseconds)?),
-        trace: is_trace.then(|| traceparent.clone()),
-    })
-}
-
-/// The same for the wire.
-pub fn to_origin(Origin { waited, trace }: Origin) -> wire::Origin {
-    wire::Origin {
-        waited_microseconds: Some(u64::try_from(waited.as_micros()).unwrap_or(u64::MAX)),
-        traceparent: trace.unwrap_or_default(),
-    }
-}
-
-/// Of version 00: `00-` and 32, 16 and 2 hexadecimal digits, each after a hyphen.
-const TRACEPARENT_LENGTH: usize = 55;
 
 /// A statement with the epoch of its stream.
 #[derive(Clone, Debug, PartialEq)]
@@ -125,57 +96,7 @@ fn sources(update: wire::SourceUpdate) -> Result<Stamped> {
         revision,
         change,
     } = update;
-    let change = match required(change).at("change")? {
-        wire::source_update::Change::Of(of) => return stamped(epoch, revision, sources_of(of).at("of")?),
-        wire::source_update::Change::Reset(wire::SourceReset {
-            target_group_bindings,
-            target_group_binding_count,
-        }) => {
-            let field = "target_group_bindings";
-            Change::Reset(
-                counted(
-                    target_group_bindings,
-                    target_group_binding_count,
-                    field,
-                    Source::try_from,
-                )
-                .at("reset")?,
-            )
-        }
-        wire::source_update::Change::Patch(wire::SourcePatch { upserted, deleted }) => Change::Patch {
-            upserted: each(upserted, "upserted", Source::try_from).at("patch")?,
-            deleted: each(deleted, "deleted", Tombstone::try_from).at("patch")?,
-        },
-    };
-    stamped(epoch, revision, Update::Sources(change))
-}
-
-fn sources_of(of: wire::SourcesOf) -> Result<Update> {
-    let wire::SourcesOf {
-        namespaces,
-        namespace_count,
-        target_group_bindings,
-        target_group_binding_count,
-    } = of;
-    let namespaces = counted(namespaces, namespace_count, "namespaces", |namespace| {
-        Ok(name(namespace)?)
-    })?;
-    let field = "target_group_bindings";
-    let sources = counted(
-        target_group_bindings,
-        target_group_binding_count,
-        field,
-        Source::try_from,
-    )?;
-    let namespaces: BTreeSet<_> = namespaces.into_iter().collect();
-    let elsewhere = |source: &&Source| !namespaces.contains(&source.object.namespace);
-    match sources.iter().find(elsewhere) {
-        Some(source) => {
-            let object = source.object.to_string();
-            Err(unreadable(&object, "an object of one of the namespaces")).at(field)
-        }
-        None => Ok(Update::SourcesOf { namespaces, sources }),
-    }
+    stamped(epoch, revision, source::update(required(change).at("change")?)?)
 }
 
 fn service(update: wire::ServiceUpdate) -> Result<Stamped> {
@@ -434,30 +355,11 @@ fn to_sources(epoch: u64, revision: u64, change: wire::source_update::Change) ->
     })
 }
 
-fn to_source_change(change: Change<Source>) -> wire::source_update::Change {
-    match change {
-        Change::Reset(sources) => wire::source_update::Change::Reset(wire::SourceReset {
-            target_group_binding_count: count(&sources),
-            target_group_bindings: sources.into_iter().map(Into::into).collect(),
-        }),
-        Change::Patch { upserted, deleted } => wire::source_update::Change::Patch(wire::SourcePatch {
-            upserted: upserted.into_iter().map(Into::into).collect(),
-            deleted: deleted.into_iter().map(Into::into).collect(),
-        }),
-    }
-}
-
 fn to_update(epoch: u64, revision: u64, update: Update) -> Message {
     match update {
-        Update::Sources(change) => to_sources(epoch, revision, to_source_change(change)),
+        Update::Sources(change) => to_sources(epoch, revision, source::to_change(change)),
         Update::SourcesOf { namespaces, sources } => {
-            let of = wire::SourcesOf {
-                namespace_count: u32::try_from(namespaces.len()).ok(),
-                namespaces: namespaces.into_iter().collect(),
-                target_group_binding_count: count(&sources),
-                target_group_bindings: sources.into_iter().map(Into::into).collect(),
-            };
-            to_sources(epoch, revision, wire::source_update::Change::Of(of))
+            to_sources(epoch, revision, source::to_change_of(namespaces, sources))
         }
         Update::Service {
             object: ObjectName { namespace, name },
