@@ -168,6 +168,11 @@ impl Standing {
         !matches!(self, Self::NotServed | Self::Unstated)
     }
 
+    /// Whether LBC acts, or its marks are yet to be removed: planned, and nothing written.
+    pub fn waits_for_lbc(self) -> bool {
+        matches!(self, Self::ManagedByLBC | Self::Adopting)
+    }
+
     /// Whether Elbow registers and removes targets for it.
     pub fn acts(self) -> bool {
         matches!(self, Self::Served | Self::Contested)

@@ -13,7 +13,6 @@ use model::{
     group::BoundService,
     ledger::{Ground, LedgerTarget, NodeEnd},
     node::{NodeDeparture, NodeRef, StoredNode},
-    ownership,
     plan::HoldReason,
     sabotage,
 };
@@ -123,10 +122,7 @@ impl Holder<'_> {
         if paused.is_some() {
             return Some(HoldReason::Paused);
         }
-        if matches!(
-            binding.standing,
-            ownership::Standing::ManagedByLBC | ownership::Standing::Adopting
-        ) {
+        if binding.standing.waits_for_lbc() {
             return Some(HoldReason::ManagedByLBC);
         }
         match cluster.spec.mode {

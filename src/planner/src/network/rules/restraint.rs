@@ -4,7 +4,6 @@
 
 use model::{
     network::{BoundOpening, LedgerRule, Permission},
-    ownership::Standing,
     pause::Scope,
     plan::HoldReason,
 };
@@ -22,8 +21,8 @@ impl Planner<'_> {
         if self.pauses().any(|scope| covers(scope, opening)) {
             return Some(HoldReason::Paused);
         }
-        matches!(opening.standing, Standing::ManagedByLBC | Standing::Adopting)
-            .then_some(HoldReason::ManagedByLBC)
+        let waits = opening.standing.waits_for_lbc();
+        waits.then_some(HoldReason::ManagedByLBC)
     }
 
     /// Why a rule may not end on account of those whom it serves, or served last.
