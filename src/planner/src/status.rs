@@ -12,7 +12,7 @@ use model::{
     ownership::{SERVE_LABEL, Serve, Standing},
     pause::Pause,
     plan::{HoldReason, Plan, Step},
-    pod::GATE_NAME_BYTES,
+    pod::{GATE_NAME_BYTES, condition_type},
     target::TargetType,
 };
 
@@ -139,6 +139,10 @@ impl<'a> Account<'a> {
         }
         let spec = self.holder.input.binding.spec.as_ref();
         told::add(self.holder.input, &mut ready);
+        if let Some(refusal) = self.refused_gate() {
+            ready.message.push_str("; ");
+            ready.message.push_str(&refusal);
+        }
         for warning in self.warnings(input) {
             ready.message.push_str("; warning: ");
             ready.message.push_str(&warning);
@@ -158,15 +162,22 @@ impl<'a> Account<'a> {
         }
     }
 
+    /// Why no pod can wait for the binding, although it works.
+    fn refused_gate(&self) -> Option<String> {
+        let name = &self.holder.input.binding.object.name;
+        (name.len() > GATE_NAME_BYTES).then(|| {
+            format!(
+                "readiness gate refused: the name has more than {GATE_NAME_BYTES} characters, so that Kubernetes lets no \
+                 pod have the gate {}: for pods that are to wait for AWS, give the binding a shorter name",
+                condition_type(name)
+            )
+        })
+    }
+
     /// What a user should know although the binding works.
     fn warnings(&self, input: &Input) -> Vec<String> {
         let bound = self.holder.input;
         let mut warnings = Vec::new();
-        if bound.binding.object.name.len() > GATE_NAME_BYTES {
-            warnings.push(format!(
-                "the name has more than {GATE_NAME_BYTES} characters, so that Kubernetes lets no pod have a readiness gate of it"
-            ));
-        }
         let ip = input
             .facts
             .present()

@@ -357,13 +357,17 @@ fn gates_of_an_object_that_somebody_else_acts_on_are_theirs() {
 }
 
 #[test]
-fn a_name_that_no_gate_can_have_is_told() {
+fn a_name_that_no_gate_can_have_is_refused() {
     let mut world = World::new();
     let cluster = world.cluster("alpha", Mode::Full);
     for (length, told) in [(63, false), (64, true)] {
-        let id = world.bind(cluster, &"a".repeat(length));
+        let name = "a".repeat(length);
+        let id = world.bind(cluster, &name);
         let message = &world.plan().statuses[&id].ready.message;
-        assert_eq!(message.contains("more than 63 characters"), told, "{message}");
+        let refusal = "; readiness gate refused: the name has more than 63 characters, so that Kubernetes lets no pod have \
+                       the gate target-health.elbv2.k8s.aws/";
+        assert_eq!(message.contains(&format!("{refusal}{name}")), told, "{message}");
+        assert_eq!(message.contains("gate refused"), told, "{message}");
     }
 }
 
