@@ -164,6 +164,18 @@ pub(crate) fn log(error: &Error) {
     }
 }
 
+impl Problem {
+    /// Something that is wrong with what was declared.
+    pub(crate) fn of_spec(problem: model::condition::Problem) -> Self {
+        let model::condition::Problem {
+            reason: _,
+            field,
+            message,
+        } = problem;
+        Self::new(Kind::Refused(Refusal::Invalid), message).at(field.unwrap_or_default())
+    }
+}
+
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         log(&error);

@@ -31,7 +31,7 @@ mod security_groups;
 pub mod session;
 mod settings;
 mod shards;
-mod target_groups;
+pub mod target_groups;
 mod text;
 mod token;
 mod tokens;
@@ -46,7 +46,8 @@ pub use principal::{Principal, Role};
 pub use settings::Settings;
 pub use store::coming_from;
 pub use store::{
-    AskedOpening, AuditEntry, Event, JournaledPlan, Retention, SecurityGroupState, StoredPause, StoredToken,
+    AskedOpening, AuditEntry, DeclaredGroup, Event, JournaledPlan, ManagedState, Retention,
+    SecurityGroupState, StoredPause, StoredToken,
 };
 pub use token::{Token, TokenHash};
 

@@ -9,12 +9,10 @@ use model::{
     fact::ObjectName,
     group::{BoundService, GroupSnapshot},
     ownership::Standing,
-    plan::Plan,
-    target_group::TargetGroup,
 };
 use planner::{Circumstances, Input, Seen};
 use serde_json::Value;
-use store::JournaledPlan;
+use store::{DeclaredGroup, JournaledPlan};
 use uuid::Uuid;
 
 use crate::{
@@ -33,7 +31,10 @@ impl Control {
         principal.read("list plans")?;
         let after = page.after::<PlanId>()?;
         let group = self.whole_target_group(principal, target_group).await?;
-        let plans = self.store.plans(&group.spec.arn, after, page.rows()).await?;
+        let plans = match &group.arn {
+            Some(arn) => self.store.plans(arn, after, page.rows()).await?,
+            None => Vec::new(),
+        };
         Ok(page.cut(plans, |plan| plan.id.to_string()))
     }
 
@@ -58,12 +59,12 @@ impl Control {
             return Ok(true);
         }
         let group = self.store.target_group_by_arn(arn).await?;
-        Ok(group.is_some_and(|group| principal.sees_all_of(&group.spec)))
+        Ok(group.is_some_and(|group| principal.sees_all_of(&group.spec.clusters, &group.spec.grants)))
     }
 
-    async fn whole_target_group(&self, principal: &Principal, name: &Name) -> Result<TargetGroup, Error> {
+    async fn whole_target_group(&self, principal: &Principal, name: &Name) -> Result<DeclaredGroup, Error> {
         let group = self.target_group_for(principal, name).await?;
-        if principal.sees_all_of(&group.spec) {
+        if principal.sees_all_of(&group.clusters, &group.grants) {
             return Ok(group);
         }
         Err(Error::OutOfScope {
@@ -176,6 +177,7 @@ impl Control {
         Ok(Preview {
             objects: previewed,
             plans,
+            managed: None,
         })
     }
 
@@ -199,11 +201,20 @@ impl Control {
         Ok((snapshot, seen))
     }
 
-    /// What would be done now, on what is stored: AWS is not asked, and what it said may be out of date.
-    pub async fn preview_plan(&self, principal: &Principal, target_group: &Name) -> Result<Plan, Error> {
+    /// What would be done now, on what is stored: AWS is not asked, and what it said may be out of date. Of a managed group
+    /// itself: what its writer saw to be done last.
+    pub async fn preview_plan(&self, principal: &Principal, target_group: &Name) -> Result<Preview, Error> {
         principal.read("preview plans")?;
         let group = self.whole_target_group(principal, target_group).await?;
-        Ok(planner::plan(&self.input(&group.spec.arn).await?))
+        let plans = match &group.arn {
+            Some(arn) => vec![planner::plan(&self.input(arn).await?)],
+            None => Vec::new(),
+        };
+        Ok(Preview {
+            objects: Vec::new(),
+            plans,
+            managed: group.managed,
+        })
     }
 
     /// What a plan is made from now, on what is stored.

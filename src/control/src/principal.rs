@@ -3,7 +3,7 @@
 //! What lies outside of a token's scope is told apart from what does not exist by nobody: names are judged before they
 //! are looked up, lists leave it out, and ids of it are not found.
 
-use model::{ClusterId, Name, sabotage, scope::Scope, target_group::TargetGroupSpec};
+use model::{ClusterId, Name, sabotage, scope::Scope, target_group::Grant};
 
 use crate::Error;
 
@@ -92,36 +92,35 @@ impl Principal {
             .is_none_or(|scope| scope.contains(cluster, namespace))
     }
 
-    /// Whether everybody who may use the group is in scope, so that nothing of it is somebody else's.
-    pub(crate) fn sees_all_of(&self, group: &TargetGroupSpec) -> bool {
+    /// Whether everybody who may use a group is in scope, so that nothing of it is somebody else's.
+    pub(crate) fn sees_all_of(&self, clusters: &[Name], grants: &[Grant]) -> bool {
         let Some(scope) = &self.scope else { return true };
-        group.clusters.iter().all(|cluster| scope.covers(cluster))
-            && group.grants.iter().all(|grant| {
+        clusters.iter().all(|cluster| scope.covers(cluster))
+            && grants.iter().all(|grant| {
                 let within = |namespace: &String| scope.contains(&grant.cluster, namespace);
                 grant.namespaces.iter().all(within)
             })
     }
 
-    /// Whether somebody in scope may use the group.
-    pub(crate) fn sees_group(&self, group: &TargetGroupSpec) -> bool {
+    /// Whether somebody in scope may use a group.
+    pub(crate) fn sees_group(&self, clusters: &[Name], grants: &[Grant]) -> bool {
         let Some(scope) = &self.scope else { return true };
-        group.clusters.iter().any(|cluster| scope.touches(cluster))
-            || group.grants.iter().any(|grant| {
+        clusters.iter().any(|cluster| scope.touches(cluster))
+            || grants.iter().any(|grant| {
                 let within = |namespace: &String| scope.contains(&grant.cluster, namespace);
                 grant.namespaces.iter().any(within)
             })
     }
 
-    /// The group as the caller may see it: without the names of others.
-    pub(crate) fn redact(&self, mut group: TargetGroupSpec) -> TargetGroupSpec {
-        group.clusters.retain(|cluster| self.sees(cluster));
-        for grant in &mut group.grants {
+    /// Who may use a group, as the caller may see it: without the names of others.
+    pub(crate) fn redact(&self, clusters: &mut Vec<Name>, grants: &mut Vec<Grant>) {
+        clusters.retain(|cluster| self.sees(cluster));
+        for grant in grants.iter_mut() {
             grant
                 .namespaces
                 .retain(|namespace| self.sees_in(&grant.cluster, namespace));
         }
-        group.grants.retain(|grant| !grant.namespaces.is_empty());
-        group
+        grants.retain(|grant| !grant.namespaces.is_empty());
     }
 
     fn require(&self, within: bool, action: &'static str) -> Result<(), Error> {

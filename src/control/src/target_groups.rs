@@ -1,18 +1,48 @@
-//! Declared target groups.
+//! Declared target groups: somebody else's, and those that Elbow manages.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::{
-    Name, Observed,
+    Name, Observed, Shard,
     cluster::Cluster,
+    managed::{DefinitionSpec, Ending, ManagedSnapshot, ObservedGroup},
     target_group::{Grant, TargetGroup, TargetGroupSpec},
 };
-use store::Put;
+use planner::managed::ManagedInput;
+use store::{DeclaredGroup, Put};
 
 use crate::{Control, Error, Listing, Page, Principal, Write, Written, text, view::TargetGroupView};
 
 /// Far above what one group is shared by.
 const MAX_CLUSTERS: usize = 1000;
+
+/// What is declared.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "a request has one")]
+pub enum GroupSpec {
+    /// Somebody else made it and looks after it.
+    External(TargetGroupSpec),
+    Managed(DefinitionSpec),
+}
+
+impl GroupSpec {
+    /// Each cluster and namespace once, in order.
+    fn unique(mut self) -> Result<Self, Error> {
+        let (Self::External(TargetGroupSpec { clusters, grants, .. })
+        | Self::Managed(DefinitionSpec { clusters, grants, .. })) = &mut self;
+        let unique: BTreeSet<_> = std::mem::take(clusters).into_iter().collect();
+        *clusters = unique.into_iter().collect();
+        *grants = united(std::mem::take(grants))?;
+        Ok(self)
+    }
+
+    fn shard(&self) -> Shard {
+        match self {
+            Self::External(spec) => spec.arn.shard().clone(),
+            Self::Managed(spec) => spec.managed.shard(),
+        }
+    }
+}
 
 impl Control {
     pub async fn list_target_groups(
@@ -25,12 +55,12 @@ impl Control {
         let scope = principal.scope.as_ref();
         let groups = self
             .store
-            .target_groups(scope, after.as_ref(), page.rows())
+            .declared_groups(scope, after.as_ref(), page.rows())
             .await?;
         let Listing { items, next } = page.cut(groups, |group| group.name.to_string());
         let mut views = Vec::with_capacity(items.len());
         for mut group in items {
-            group.spec = principal.redact(group.spec);
+            principal.redact(&mut group.clusters, &mut group.grants);
             views.push(self.observed(group).await?);
         }
         Ok(Listing { items: views, next })
@@ -43,64 +73,122 @@ impl Control {
     ) -> Result<TargetGroupView, Error> {
         principal.read("read target groups")?;
         let mut group = self.target_group_for(principal, name).await?;
-        group.spec = principal.redact(group.spec);
+        principal.redact(&mut group.clusters, &mut group.grants);
         self.observed(group).await
     }
 
-    /// Declares a target group or changes who may use it. Bindings that refer to it by name are compiled again, so that
-    /// it does not matter which came first.
+    /// Declares a target group, or changes who may use it and, of a managed one, its settings. Bindings that refer to it by
+    /// name are compiled again, so that it does not matter which came first.
+    ///
+    /// A declared group of somebody else's becomes managed by being declared so, and a managed one somebody else's.
     pub async fn put_target_group(
         &self,
         principal: &Principal,
         name: Name,
-        mut spec: TargetGroupSpec,
+        spec: GroupSpec,
         write: Write,
     ) -> Result<Written<TargetGroupView>, Error> {
         let actor = principal.write("declare target groups")?;
-        let unique: BTreeSet<_> = spec.clusters.into_iter().collect();
-        spec.clusters = unique.into_iter().collect();
-        spec.grants = united(spec.grants)?;
+        let spec = spec.unique()?;
         let admitted = self.admitted(&spec).await?;
-        let stored = self.store.target_group(&name).await?;
+        let stored = self.store.declared_group(&name).await?;
         write.expected.check(stored.as_ref().map(|group| group.version))?;
-        if write.dry_run {
-            let Written { created, value } = would_be(stored, name, spec)?;
-            return Ok(Written {
-                created,
-                value: self.observed(value).await?,
-            });
-        }
-        let put = self
-            .store
-            .put_target_group(actor, &name, &spec, write.expected.version())
-            .await?;
-        if !matches!(put, Put::Unchanged(_)) {
+        let created = stored.is_none();
+        let expected = write.expected.version();
+        let is_managed = stored.as_ref().is_some_and(|group| group.managed.is_some());
+        let changed = match &spec {
+            GroupSpec::Managed(spec) if write.dry_run => {
+                let (group, snapshot) = self.store.try_managed_group(actor, &name, spec, expected).await?;
+                let value = self.observed(self.planned(group, snapshot)).await?;
+                return Ok(Written { created, value });
+            }
+            GroupSpec::Managed(spec) => {
+                let put = self.store.put_managed_group(actor, &name, spec, expected).await?;
+                !matches!(put, Put::Unchanged(_))
+            }
+            GroupSpec::External(spec) if is_managed => {
+                self.store
+                    .release_managed_group(actor, &name, spec, expected, write.dry_run)
+                    .await?;
+                !write.dry_run
+            }
+            GroupSpec::External(spec) if write.dry_run => {
+                let value = self.observed(would_be(stored, name, spec.clone())?).await?;
+                return Ok(Written { created, value });
+            }
+            GroupSpec::External(spec) => {
+                let put = self.store.put_target_group(actor, &name, spec, expected).await?;
+                !matches!(put, Put::Unchanged(_))
+            }
+        };
+        if changed {
             for cluster in &admitted {
                 self.recompile(cluster).await?;
             }
         }
-        let created = matches!(put, Put::Created(_));
-        Ok(Written {
-            created,
-            value: self.observed(put.into_inner()).await?,
-        })
+        let value = self.observed(self.target_group(&name).await?).await?;
+        Ok(Written { created, value })
     }
 
-    /// Forgets a group that nothing uses. The answer is what it was.
+    /// What a dry run tells of a managed group. Of a new one: what is done if AWS has none of its name.
+    fn planned(&self, mut group: DeclaredGroup, snapshot: ManagedSnapshot) -> DeclaredGroup {
+        let Some(managed) = &mut group.managed else {
+            return group;
+        };
+        let unseen = || match &managed.adopts {
+            None => Observed::Absent { at: snapshot.now },
+            Some(_) => Observed::<ObservedGroup>::Unknown,
+        };
+        let observed = match &managed.observed {
+            Observed::Unknown if managed.state.is_none() => unseen(),
+            observed => observed.clone(),
+        };
+        let plan = planner::managed::plan(&ManagedInput {
+            stored: snapshot,
+            grace: self.settings.guards.consistency_grace,
+            // Whose turn it is to write is the loop's affair.
+            fenced_until: None,
+            observed,
+            targets: Observed::Unknown,
+            failure: None,
+        });
+        managed.status = Some(plan.status);
+        group
+    }
+
+    /// Forgets a group that nothing uses. A managed one is deleted in AWS, or let go, as `ending` says. The answer is what
+    /// it was.
     pub async fn delete_target_group(
         &self,
         principal: &Principal,
         name: &Name,
+        ending: Option<Ending>,
         write: Write,
     ) -> Result<TargetGroupView, Error> {
         let actor = principal.write("delete target groups")?;
         let group = self.target_group(name).await?;
         write.expected.check(Some(group.version))?;
+        let expected = write.expected.version();
+        let is_managed = group.managed.is_some();
         let view = self.observed(group).await?;
-        if !write.dry_run {
-            self.store
-                .delete_target_group(actor, name, write.expected.version())
-                .await?;
+        match (is_managed, ending) {
+            (true, Some(ending)) => {
+                self.store
+                    .end_managed_group(actor, name, ending, expected, write.dry_run)
+                    .await?;
+            }
+            (true, None) => {
+                let message =
+                    "Elbow manages the target group: say what becomes of it in AWS, `delete` or `keep`";
+                return Err(Error::at("inAws", message));
+            }
+            (false, Some(Ending::Delete)) => {
+                let message = "somebody else made the target group, and Elbow does not delete it: leave inAws out, or say \
+                               `keep`";
+                return Err(Error::at("inAws", message));
+            }
+            (false, _) if write.dry_run => {}
+            (false, _) => self.store.delete_target_group(actor, name, expected).await?,
         }
         Ok(view)
     }
@@ -110,30 +198,33 @@ impl Control {
         &self,
         principal: &Principal,
         name: &Name,
-    ) -> Result<TargetGroup, Error> {
+    ) -> Result<DeclaredGroup, Error> {
         let group = self.target_group(name).await?;
-        if principal.sees_group(&group.spec) {
+        if principal.sees_group(&group.clusters, &group.grants) {
             Ok(group)
         } else {
             Err(Error::not_found("target group", name))
         }
     }
 
-    pub(crate) async fn target_group(&self, name: &Name) -> Result<TargetGroup, Error> {
+    pub(crate) async fn target_group(&self, name: &Name) -> Result<DeclaredGroup, Error> {
         self.store
-            .target_group(name)
+            .declared_group(name)
             .await?
             .ok_or_else(|| Error::not_found("target group", name))
     }
 
-    async fn observed(&self, target_group: TargetGroup) -> Result<TargetGroupView, Error> {
-        let observation = self.store.observation(&target_group.spec.arn).await?;
+    async fn observed(&self, group: DeclaredGroup) -> Result<TargetGroupView, Error> {
+        let observation = match &group.arn {
+            Some(arn) => self.store.observation(arn).await?,
+            None => None,
+        };
         let (facts, targets) = match observation {
             Some(observation) => (observation.facts, observation.targets),
             None => (Observed::Unknown, Observed::Unknown),
         };
         Ok(TargetGroupView {
-            target_group,
+            group,
             facts,
             targets,
         })
@@ -141,9 +232,12 @@ impl Control {
 
     /// The clusters that a declaration admits: each must exist, in the group's own region and in its account, or with a
     /// role for it.
-    async fn admitted(&self, spec: &TargetGroupSpec) -> Result<Vec<Cluster>, Error> {
-        let shard = spec.arn.shard();
-        let names: BTreeSet<_> = spec.admitted_clusters().collect();
+    async fn admitted(&self, spec: &GroupSpec) -> Result<Vec<Cluster>, Error> {
+        let shard = spec.shard();
+        let (GroupSpec::External(TargetGroupSpec { clusters, grants, .. })
+        | GroupSpec::Managed(DefinitionSpec { clusters, grants, .. })) = spec;
+        let granted = grants.iter().map(|grant| &grant.cluster);
+        let names: BTreeSet<_> = clusters.iter().chain(granted).collect();
         if names.is_empty() {
             return Err(Error::at(
                 "spec.clusters",
@@ -158,7 +252,7 @@ impl Control {
         }
         let mut admitted = Vec::with_capacity(names.len());
         for name in names {
-            let field = if spec.clusters.contains(name) {
+            let field = if clusters.contains(name) {
                 "spec.clusters"
             } else {
                 "spec.grants"
@@ -177,7 +271,7 @@ impl Control {
                 .any(|role| *role.arn.account() == shard.account)
                 && own.region == shard.region
                 && own.partition == shard.partition;
-            if own != *shard && !by_role {
+            if own != shard && !by_role {
                 let message = format!(
                     "the target group is in {shard}, but cluster `{name}` is in {own}: a cluster can only use target groups \
                      of its own account and region, and those of its region in accounts that its spec.roles has a role for"
@@ -216,33 +310,23 @@ fn united(grants: Vec<Grant>) -> Result<Vec<Grant>, Error> {
 
 /// What a PUT would answer, decided as the store would.
 fn would_be(
-    stored: Option<TargetGroup>,
+    stored: Option<DeclaredGroup>,
     name: Name,
     spec: TargetGroupSpec,
-) -> Result<Written<TargetGroup>, Error> {
-    let Some(mut group) = stored else {
-        return Ok(Written {
-            created: true,
-            value: TargetGroup {
-                name,
-                spec,
-                version: 1,
-            },
-        });
+) -> Result<DeclaredGroup, Error> {
+    let version = match stored {
+        None => 1,
+        Some(group) if group.arn.as_ref() != Some(&spec.arn) => {
+            let arn = group.arn.map(|arn| arn.to_string()).unwrap_or_default();
+            let message = format!(
+                "target group `{name}` is {arn} and cannot become another: declare the other one by another name"
+            );
+            return Err(Error::Conflict(message));
+        }
+        Some(group) => {
+            let same = group.clusters == spec.clusters && group.grants == spec.grants;
+            group.version + i64::from(!same)
+        }
     };
-    if group.spec.arn != spec.arn {
-        let arn = &group.spec.arn;
-        let message = format!(
-            "target group `{name}` is {arn} and cannot become another: declare the other one by another name"
-        );
-        return Err(Error::Conflict(message));
-    }
-    if group.spec != spec {
-        group.spec = spec;
-        group.version += 1;
-    }
-    Ok(Written {
-        created: false,
-        value: group,
-    })
+    Ok(TargetGroup { name, spec, version }.into())
 }

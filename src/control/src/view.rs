@@ -12,8 +12,9 @@ use model::{
     ownership::{Surroundings, Webhook},
     plan::{Hold, Plan},
     target::ObservedTarget,
-    target_group::{TargetGroup, TargetGroupFacts},
+    target_group::TargetGroupFacts,
 };
+use store::{DeclaredGroup, ManagedState};
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClusterView {
@@ -46,7 +47,7 @@ pub struct AgentView {
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct TargetGroupView {
-    pub target_group: TargetGroup,
+    pub group: DeclaredGroup,
     pub facts: Observed<TargetGroupFacts>,
     pub targets: Observed<Vec<ObservedTarget>>,
 }
@@ -84,6 +85,8 @@ pub struct Preview {
     pub objects: Vec<PreviewedObject>,
     /// One per target group that they are of.
     pub plans: Vec<Plan>,
+    /// How the target group itself stands, if it was asked for and is managed.
+    pub managed: Option<ManagedState>,
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -279,8 +279,9 @@ impl Kind {
                 Column::new("TARGETS", |it, _| count(it, "/status/targets")),
                 Column::new("IN USE", |it, _| text(it, "/status/inUse")),
                 Column::new("CLUSTERS", |it, _| texts(it, "/spec/clusters")),
+                Column::new("MANAGED", |it, _| text(it, "/status/managed/ready/reason")),
                 Column::wide("SEEN", |it, now| age(it, "/status/observedAt", now)),
-                Column::wide("ARN", |it, _| text(it, "/spec/arn")),
+                Column::wide("ARN", |it, _| text(it, "/status/arn")),
                 Column::wide("VERSION", |it, _| text(it, "/version")),
             ],
             Self::Bindings => vec![

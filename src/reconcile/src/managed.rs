@@ -8,7 +8,7 @@ use jiff::SignedDuration;
 use model::{
     Name, Observed,
     condition::Problem,
-    managed::{Ending, GroupPlan, GroupStatus, GroupStep, ObservedGroup},
+    managed::{Ending, GroupPlan, GroupStatus, ObservedGroup},
 };
 use planner::managed::{ManagedInput, plan};
 use runtime::backoff::Backoff;
@@ -197,11 +197,11 @@ impl Context {
             };
             let (outcome, request_id, problem) = match result {
                 Ok(aws::Receipt { request_id }) => {
-                    tracing::info!(target_group = %plan.name, step = word(step), request_id, "AWS acknowledged a write");
+                    tracing::info!(target_group = %plan.name, step = step.action(), request_id, "AWS acknowledged a write");
                     (Outcome::Acknowledged, request_id, None)
                 }
                 Err(failure) => {
-                    tracing::warn!(target_group = %plan.name, step = word(step), %failure, "AWS did not acknowledge a write");
+                    tracing::warn!(target_group = %plan.name, step = step.action(), %failure, "AWS did not acknowledge a write");
                     memory.stale |= matches!(
                         failure.class,
                         ErrorClass::NameTaken | ErrorClass::Vanished | ErrorClass::DependencyPending
@@ -244,22 +244,5 @@ impl Context {
             memory.reported = reported;
         }
         Ok(())
-    }
-}
-
-/// For the log.
-fn word(step: &GroupStep) -> &'static str {
-    match step {
-        GroupStep::Create { .. } => "create",
-        GroupStep::Confirm { .. } => "confirm",
-        GroupStep::Adopt { .. } => "adopt",
-        GroupStep::Modify { .. } => "modify",
-        GroupStep::SetAttributes { .. } => "setAttributes",
-        GroupStep::Tag { .. } => "tag",
-        GroupStep::Untag { .. } => "untag",
-        GroupStep::Note { .. } => "note",
-        GroupStep::Delete { .. } => "delete",
-        GroupStep::Release { .. } => "release",
-        GroupStep::Forget => "forget",
     }
 }

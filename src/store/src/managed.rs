@@ -8,11 +8,11 @@ use model::{
         ManagedSpec, ObservedGroup,
     },
     scope::Scope,
-    target_group::{Grant, TargetGroupSpec},
+    target_group::{Grant, TargetGroup, TargetGroupSpec},
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
-use sqlx::PgConnection;
+use sqlx::{Connection, PgConnection, PgExecutor};
 use uuid::Uuid;
 
 use crate::{
@@ -62,6 +62,25 @@ struct DeclaredRow {
     observed: Option<Value>,
 }
 
+impl From<TargetGroup> for DeclaredGroup {
+    fn from(group: TargetGroup) -> Self {
+        let TargetGroup { name, spec, version } = group;
+        let TargetGroupSpec {
+            arn,
+            clusters,
+            grants,
+        } = spec;
+        Self {
+            name,
+            arn: Some(arn),
+            clusters,
+            grants,
+            version,
+            managed: None,
+        }
+    }
+}
+
 impl TryFrom<DeclaredRow> for DeclaredGroup {
     type Error = Error;
 
@@ -71,19 +90,9 @@ impl TryFrom<DeclaredRow> for DeclaredGroup {
         let arn = row.arn.map(|arn| at.text("arn", &arn)).transpose()?;
         let Some(managed) = row.managed else {
             let at = Row::new("target_groups", &row.name);
-            let TargetGroupSpec {
-                arn,
-                clusters,
-                grants,
-            } = at.json("spec", row.declared.unwrap_or_default())?;
-            return Ok(Self {
-                name,
-                arn: Some(arn),
-                clusters,
-                grants,
-                version: row.version,
-                managed: None,
-            });
+            let spec = at.json("spec", row.declared.unwrap_or_default())?;
+            let version = row.version;
+            return Ok(TargetGroup { name, spec, version }.into());
         };
         let DefinitionSpec {
             managed: spec,
@@ -128,22 +137,7 @@ struct SnapshotRow {
 impl Store {
     /// A declared group by its name.
     pub async fn declared_group(&self, name: &Name) -> Result<Option<DeclaredGroup>> {
-        let query = sqlx::query_as!(
-            DeclaredRow,
-            r#"
-            select coalesce(m.name, t.name) as "name!", coalesce(m.version, t.version) as "version!",
-                t.spec as "declared?", m.spec as "managed?", coalesce(l.arn, t.arn) as arn, m.ending as "ending?",
-                l.state as "state?", m.status as "status?", m.observed as "observed?"
-            from target_groups t full join managed_groups m on m.name = t.name
-            left join ledger_resources l on l.kind = 'targetGroup' and l.name = m.name
-            where t.name = $1 or m.name = $1
-            "#,
-            name.as_str(),
-        );
-        self.read(Op::Query, query.fetch_optional(&self.pool))
-            .await?
-            .map(TryInto::try_into)
-            .transpose()
+        self.measured(Op::Query, declared(&self.pool, name)).await
     }
 
     /// Those that somebody in `scope` may use, by name; `after` = the last name of the page before.
@@ -157,7 +151,8 @@ impl Store {
         let query = sqlx::query_as!(
             DeclaredRow,
             r#"
-            select name as "name!", version as "version!", declared, managed, arn, ending, state, status, observed
+            select name as "name!", version as "version!", declared as "declared?", managed as "managed?", arn as "arn?",
+                ending as "ending?", state as "state?", status as "status?", observed as "observed?"
             from (
                 select coalesce(m.name, t.name) as name, coalesce(m.version, t.version) as version,
                     t.spec as declared, m.spec as managed, coalesce(l.arn, t.arn) as arn, m.ending, l.state, m.status,
@@ -197,69 +192,28 @@ impl Store {
         expected: Option<i64>,
     ) -> Result<Put<Definition>> {
         transaction!(self, Op::Declare, |tx| {
-            let stored = for_update(tx, name).await?;
-            let declared = target_group::for_update(tx, name).await?;
-            let found = stored.as_ref().map(|definition| definition.version);
-            version::check(expected, found.or(declared.as_ref().map(|group| group.version)))?;
-            let mut spec = spec.clone();
-            let version = match (&stored, &declared) {
-                (Some(definition), _) if definition.ending.is_some() => {
-                    return Err(Error::Constraint(format!(
-                        "target group `{name}` is on its way out: wait until it is gone, and declare it then"
-                    )));
-                }
-                (Some(definition), _) => {
-                    if spec.arn.is_none() {
-                        spec.arn.clone_from(&definition.spec.arn);
-                    }
-                    if definition.spec == spec {
-                        return Ok(Put::Unchanged(definition.clone()));
-                    }
-                    refuse_other(tx, definition, &spec).await?;
-                    definition.version + 1
-                }
-                (None, Some(group)) if spec.arn.as_ref() != Some(&group.spec.arn) => {
-                    return Err(Error::Constraint(format!(
-                        "target group `{name}` is declared as {}, which somebody else made: to have it taken over, say that \
-                         ARN as `spec.arn`; to have one made, declare it by another name",
-                        group.spec.arn
-                    )));
-                }
-                (None, Some(group)) => group.version + 1,
-                (None, None) => 1,
-            };
-            refuse_second(tx, name, &spec).await?;
-            lease::ensure_shard(tx, &spec.managed.shard()).await?;
-            sqlx::query!(
-                r#"
-                insert into managed_groups as old (name, shard, aws_name, spec, version) values ($1, $2, $3, $4, $5)
-                on conflict (name) do update set spec = excluded.spec, version = excluded.version
-                "#,
-                name.as_str(),
-                spec.managed.shard().to_string(),
-                spec.managed.name,
-                to_json(&spec),
-                version,
-            )
-            .execute(&mut *tx)
-            .await?;
-            let arn = spec.arn.clone().or(declared.map(|group| group.spec.arn));
-            if let Some(arn) = arn {
-                declare(tx, name, &spec.declared(arn), version).await?;
-            }
-            let before = stored.as_ref().map(|definition| to_json(&definition.spec));
-            audit::append(tx, actor, "targetGroup.put", name.as_str(), before, Some(to_json(&spec))).await?;
-            wake::managed_group(tx, &spec.managed.shard(), name).await?;
-            let definition = Definition {
-                name: name.clone(),
-                spec,
-                version,
-                ending: None,
-            };
-            Ok(match stored {
-                None if version == 1 => Put::Created(definition),
-                _ => Put::Updated(definition),
-            })
+            put(tx, actor, name, spec, expected).await
+        })
+        .await
+    }
+
+    /// What [`put_managed_group`](Self::put_managed_group) would come to: it is done and undone.
+    pub async fn try_managed_group(
+        &self,
+        actor: &str,
+        name: &Name,
+        spec: &DefinitionSpec,
+        expected: Option<i64>,
+    ) -> Result<(DeclaredGroup, ManagedSnapshot)> {
+        transaction!(self, Op::Declare, |tx| {
+            let mut trial = tx.begin().await?;
+            let put = put(&mut trial, actor, name, spec, expected).await?;
+            let shard = put.into_inner().spec.managed.shard();
+            let group = declared(&mut *trial, name).await?;
+            let snapshot = snapshot(&mut *trial, &shard, name).await?;
+            trial.rollback().await?;
+            let gone = || Error::not_found("target group", name);
+            Ok((group.ok_or_else(gone)?, snapshot.ok_or_else(gone)?))
         })
         .await
     }
@@ -271,6 +225,7 @@ impl Store {
         name: &Name,
         spec: &TargetGroupSpec,
         expected: Option<i64>,
+        dry_run: bool,
     ) -> Result<()> {
         transaction!(self, Op::Declare, |tx| {
             let Some(definition) = for_update(tx, name).await? else {
@@ -285,6 +240,9 @@ impl Store {
                     arn.map_or_else(|| "not there yet".to_owned(), ToString::to_string),
                     spec.arn
                 )));
+            }
+            if dry_run {
+                return Ok(());
             }
             declare(tx, name, spec, definition.version + 1).await?;
             end(tx, &definition, Ending::Release).await?;
@@ -309,15 +267,28 @@ impl Store {
         name: &Name,
         ending: Ending,
         expected: Option<i64>,
+        dry_run: bool,
     ) -> Result<()> {
         transaction!(self, Op::Declare, |tx| {
             let Some(definition) = for_update(tx, name).await? else {
                 return Err(Error::not_found("target group", name));
             };
             version::check(expected, Some(definition.version))?;
-            if let Some(group) = target_group::for_update(tx, name).await? {
+            if ending == Ending::Delete && definition.spec.managed.deletion_protection {
+                return Err(Error::Constraint(format!(
+                    "target group `{name}` is protected: declare it with spec.managed.deletionProtection: false first, or \
+                     let it go with inAws=keep"
+                )));
+            }
+            let group = target_group::for_update(tx, name).await?;
+            if let Some(group) = &group {
                 target_group::refuse_used(tx, name, &group.spec.arn).await?;
-                target_group::forget(tx, &group).await?;
+            }
+            if dry_run {
+                return Ok(());
+            }
+            if let Some(group) = &group {
+                target_group::forget(tx, group).await?;
             }
             end(tx, &definition, ending).await?;
             let after = json!({ "inAws": ending });
@@ -337,60 +308,7 @@ impl Store {
 
     /// All that is stored about a managed group of the shard.
     pub async fn managed_group(&self, shard: &Shard, name: &Name) -> Result<Option<ManagedSnapshot>> {
-        let query = sqlx::query_scalar!(
-            r#"
-            select jsonb_build_object(
-                'now', clock_timestamp(),
-                'installation', (select id from installation),
-                'spec', m.spec, 'version', m.version, 'ending', m.ending,
-                'ledger', to_jsonb(l),
-                'bindings', (select count(*) from bindings where target_group_arn = l.arn),
-                'targets', (select count(*) from ledger_targets where target_group_arn = l.arn),
-                'modes', coalesce((select jsonb_agg(distinct c.spec ->> 'mode') from clusters c
-                    where m.spec -> 'clusters' ? c.name or exists (
-                        select from jsonb_array_elements(m.spec -> 'grants') as granted
-                        where granted ->> 'cluster' = c.name
-                    )), '[]'),
-                'paused', (
-                    select jsonb_build_object('by', p.paused_by, 'reason', p.reason, 'since', p.at) from pauses p
-                    left join clusters c on c.id = p.cluster_id
-                    where num_nonnulls(p.shard, p.cluster_id, p.binding_id) = 0 or p.shard = m.shard
-                        or m.spec -> 'clusters' ? c.name or exists (
-                            select from jsonb_array_elements(m.spec -> 'grants') as granted
-                            where granted ->> 'cluster' = c.name
-                        )
-                    order by num_nonnulls(p.shard, p.cluster_id, p.binding_id), p.at limit 1
-                ),
-                'restored', exists (select from shards s where s.shard = m.shard and s.restored_at is not null)
-            ) as "row!"
-            from managed_groups m left join ledger_resources l on l.kind = 'targetGroup' and l.name = m.name
-            where m.name = $1 and m.shard = $2
-            "#,
-            name.as_str(),
-            shard.to_string(),
-        );
-        let row = self.read(Op::Gather, query.fetch_optional(&self.pool)).await?;
-        row.map(|row| {
-            let at = Row::new("managed_groups", name);
-            let row: SnapshotRow = at.json("row", row)?;
-            Ok(ManagedSnapshot {
-                now: row.now,
-                installation: row.installation,
-                definition: Definition {
-                    name: name.clone(),
-                    spec: at.json("spec", row.spec)?,
-                    version: row.version,
-                    ending: row.ending,
-                },
-                ledger: row.ledger.map(LedgerGroup::try_from).transpose()?,
-                bindings: row.bindings,
-                targets: row.targets,
-                modes: row.modes,
-                paused: row.paused,
-                restored: row.restored,
-            })
-        })
-        .transpose()
+        self.measured(Op::Gather, snapshot(&self.pool, shard, name)).await
     }
 
     /// The managed groups of a shard.
@@ -461,6 +379,165 @@ impl Store {
         })
         .await
     }
+}
+
+async fn declared(executor: impl PgExecutor<'_>, name: &Name) -> Result<Option<DeclaredGroup>> {
+    let query = sqlx::query_as!(
+        DeclaredRow,
+        r#"
+        select coalesce(m.name, t.name) as "name!", coalesce(m.version, t.version) as "version!",
+            t.spec as "declared?", m.spec as "managed?", coalesce(l.arn, t.arn) as arn, m.ending as "ending?",
+            l.state as "state?", m.status as "status?", m.observed as "observed?"
+        from target_groups t full join managed_groups m on m.name = t.name
+        left join ledger_resources l on l.kind = 'targetGroup' and l.name = m.name
+        where t.name = $1 or m.name = $1
+        "#,
+        name.as_str(),
+    );
+    let row = query.fetch_optional(executor).await?;
+    row.map(TryInto::try_into).transpose()
+}
+
+async fn snapshot(
+    executor: impl PgExecutor<'_>,
+    shard: &Shard,
+    name: &Name,
+) -> Result<Option<ManagedSnapshot>> {
+    let query = sqlx::query_scalar!(
+        r#"
+        select jsonb_build_object(
+            'now', clock_timestamp(),
+            'installation', (select id from installation),
+            'spec', m.spec, 'version', m.version, 'ending', m.ending,
+            'ledger', to_jsonb(l),
+            'bindings', (select count(*) from bindings where target_group_arn = l.arn),
+            'targets', (select count(*) from ledger_targets where target_group_arn = l.arn),
+            'modes', coalesce((select jsonb_agg(distinct c.spec ->> 'mode') from clusters c
+                where m.spec -> 'clusters' ? c.name or exists (
+                    select from jsonb_array_elements(m.spec -> 'grants') as granted
+                    where granted ->> 'cluster' = c.name
+                )), '[]'),
+            'paused', (
+                select jsonb_build_object('by', p.paused_by, 'reason', p.reason, 'since', p.at) from pauses p
+                left join clusters c on c.id = p.cluster_id
+                where num_nonnulls(p.shard, p.cluster_id, p.binding_id) = 0 or p.shard = m.shard
+                    or m.spec -> 'clusters' ? c.name or exists (
+                        select from jsonb_array_elements(m.spec -> 'grants') as granted
+                        where granted ->> 'cluster' = c.name
+                    )
+                order by num_nonnulls(p.shard, p.cluster_id, p.binding_id), p.at limit 1
+            ),
+            'restored', exists (select from shards s where s.shard = m.shard and s.restored_at is not null)
+        ) as "row!"
+        from managed_groups m left join ledger_resources l on l.kind = 'targetGroup' and l.name = m.name
+        where m.name = $1 and m.shard = $2
+        "#,
+        name.as_str(),
+        shard.to_string(),
+    );
+    let row = query.fetch_optional(executor).await?;
+    row.map(|row| {
+        let at = Row::new("managed_groups", name);
+        let row: SnapshotRow = at.json("row", row)?;
+        Ok(ManagedSnapshot {
+            now: row.now,
+            installation: row.installation,
+            definition: Definition {
+                name: name.clone(),
+                spec: at.json("spec", row.spec)?,
+                version: row.version,
+                ending: row.ending,
+            },
+            ledger: row.ledger.map(LedgerGroup::try_from).transpose()?,
+            bindings: row.bindings,
+            targets: row.targets,
+            modes: row.modes,
+            paused: row.paused,
+            restored: row.restored,
+        })
+    })
+    .transpose()
+}
+
+/// What [`Store::put_managed_group`] does.
+async fn put(
+    connection: &mut PgConnection,
+    actor: &str,
+    name: &Name,
+    spec: &DefinitionSpec,
+    expected: Option<i64>,
+) -> Result<Put<Definition>> {
+    let stored = for_update(connection, name).await?;
+    let declared = target_group::for_update(connection, name).await?;
+    let found = stored.as_ref().map(|definition| definition.version);
+    version::check(expected, found.or(declared.as_ref().map(|group| group.version)))?;
+    let mut spec = spec.clone();
+    let version = match (&stored, &declared) {
+        (Some(definition), _) if definition.ending.is_some() => {
+            return Err(Error::Constraint(format!(
+                "target group `{name}` is on its way out: wait until it is gone, and declare it then"
+            )));
+        }
+        (Some(definition), _) => {
+            if spec.arn.is_none() {
+                spec.arn.clone_from(&definition.spec.arn);
+            }
+            if definition.spec == spec {
+                return Ok(Put::Unchanged(definition.clone()));
+            }
+            refuse_other(connection, definition, &spec).await?;
+            definition.version + 1
+        }
+        (None, Some(group)) if spec.arn.as_ref() != Some(&group.spec.arn) => {
+            return Err(Error::Constraint(format!(
+                "target group `{name}` is declared as {}, which somebody else made: to have it taken over, say that \
+                 ARN as `spec.arn`; to have one made, declare it by another name",
+                group.spec.arn
+            )));
+        }
+        (None, Some(group)) => group.version + 1,
+        (None, None) => 1,
+    };
+    refuse_second(connection, name, &spec).await?;
+    lease::ensure_shard(connection, &spec.managed.shard()).await?;
+    sqlx::query!(
+        r#"
+        insert into managed_groups as old (name, shard, aws_name, spec, version) values ($1, $2, $3, $4, $5)
+        on conflict (name) do update set spec = excluded.spec, version = excluded.version
+        "#,
+        name.as_str(),
+        spec.managed.shard().to_string(),
+        spec.managed.name,
+        to_json(&spec),
+        version,
+    )
+    .execute(&mut *connection)
+    .await?;
+    let arn = spec.arn.clone().or(declared.map(|group| group.spec.arn));
+    if let Some(arn) = arn {
+        declare(connection, name, &spec.declared(arn), version).await?;
+    }
+    let before = stored.as_ref().map(|definition| to_json(&definition.spec));
+    audit::append(
+        connection,
+        actor,
+        "targetGroup.put",
+        name.as_str(),
+        before,
+        Some(to_json(&spec)),
+    )
+    .await?;
+    wake::managed_group(connection, &spec.managed.shard(), name).await?;
+    let definition = Definition {
+        name: name.clone(),
+        spec,
+        version,
+        ending: None,
+    };
+    Ok(match stored {
+        None if version == 1 => Put::Created(definition),
+        _ => Put::Updated(definition),
+    })
 }
 
 pub(crate) async fn for_update(connection: &mut PgConnection, name: &Name) -> Result<Option<Definition>> {

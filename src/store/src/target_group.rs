@@ -2,7 +2,6 @@
 
 use model::{
     Name, Shard, TargetGroupArn,
-    scope::Scope,
     target_group::{TargetGroup, TargetGroupSpec},
 };
 use serde_json::Value;
@@ -11,8 +10,8 @@ use sqlx::PgConnection;
 use crate::{
     Error, Op, Put, Result, Store, audit,
     database::transaction,
-    lease,
-    row::{self, Row, to_json},
+    lease, managed,
+    row::{Row, to_json},
     version, wake,
 };
 
@@ -45,6 +44,7 @@ impl Store {
         expected: Option<i64>,
     ) -> Result<Put<TargetGroup>> {
         transaction!(self, Op::Declare, |tx| {
+            refuse_managed(tx, name).await?;
             let stored = for_update(tx, name).await?;
             version::check(expected, stored.as_ref().map(|group| group.version))?;
             match stored {
@@ -82,18 +82,6 @@ impl Store {
         .await
     }
 
-    pub async fn target_group(&self, name: &Name) -> Result<Option<TargetGroup>> {
-        let query = sqlx::query_as!(
-            TargetGroupRow,
-            "select name, spec, version from target_groups where name = $1",
-            name.as_str(),
-        );
-        self.read(Op::Query, query.fetch_optional(&self.pool))
-            .await?
-            .map(TryInto::try_into)
-            .transpose()
-    }
-
     pub async fn target_group_by_arn(&self, arn: &TargetGroupArn) -> Result<Option<TargetGroup>> {
         let query = sqlx::query_as!(
             TargetGroupRow,
@@ -122,43 +110,10 @@ impl Store {
             .collect()
     }
 
-    /// Those that somebody in `scope` may use, by name; `after` = the last name of the page before.
-    pub async fn target_groups(
-        &self,
-        scope: Option<&Scope>,
-        after: Option<&Name>,
-        limit: u32,
-    ) -> Result<Vec<TargetGroup>> {
-        let (clusters, namespaces) = row::places(scope).unzip();
-        let query = sqlx::query_as!(
-            TargetGroupRow,
-            r#"
-            select name, spec, version from target_groups
-            where ($1::text is null or name > $1) and ($3::text[] is null or exists (
-                select from unnest($3::text[], $4::text[]) as place (cluster, namespace)
-                where spec -> 'clusters' ? place.cluster or exists (
-                    select from jsonb_to_recordset(spec -> 'grants') as granted (cluster text, namespaces jsonb)
-                    where granted.cluster = place.cluster
-                        and (place.namespace is null or granted.namespaces ? place.namespace)
-                )
-            ))
-            order by name limit $2
-            "#,
-            after.map(Name::as_str),
-            row::limit(limit),
-            clusters.as_deref(),
-            namespaces.as_deref() as Option<&[Option<String>]>,
-        );
-        self.read(Op::Query, query.fetch_all(&self.pool))
-            .await?
-            .into_iter()
-            .map(TryInto::try_into)
-            .collect()
-    }
-
     /// Forgets a group that nothing uses and in which nothing is ours.
     pub async fn delete_target_group(&self, actor: &str, name: &Name, expected: Option<i64>) -> Result<()> {
         transaction!(self, Op::Declare, |tx| {
+            refuse_managed(tx, name).await?;
             let Some(group) = for_update(tx, name).await? else {
                 return Err(Error::not_found("target group", name));
             };
@@ -189,6 +144,16 @@ pub(crate) async fn for_update(connection: &mut PgConnection, name: &Name) -> Re
     .await?
     .map(TryInto::try_into)
     .transpose()
+}
+
+/// A managed group has its own ways; it became one since the caller looked.
+async fn refuse_managed(connection: &mut PgConnection, name: &Name) -> Result<()> {
+    match managed::for_update(connection, name).await? {
+        None => Ok(()),
+        Some(_) => Err(Error::Constraint(format!(
+            "target group `{name}` is managed by Elbow since: read it again and decide anew"
+        ))),
+    }
 }
 
 /// Refuses to end a group that something uses or in which something is ours.

@@ -2,8 +2,8 @@ use axum::http::Method;
 use serde_json::json;
 use tonic::{Request, Response, Status};
 use wire::v1::{
-    DeleteRequest, GetTargetGroupRequest, ListRequest, ListTargetGroupsResponse, PutTargetGroupRequest,
-    TargetGroup, target_group_service_server::TargetGroupService,
+    DeleteTargetGroupRequest, GetTargetGroupRequest, ListRequest, ListTargetGroupsResponse,
+    PutTargetGroupRequest, TargetGroup, target_group_service_server::TargetGroupService,
 };
 
 use super::{Public, call::Call};
@@ -51,15 +51,17 @@ impl TargetGroupService for Public {
 
     async fn delete_target_group(
         &self,
-        request: Request<DeleteRequest>,
+        request: Request<DeleteTargetGroupRequest>,
     ) -> Result<Response<TargetGroup>, Status> {
-        let DeleteRequest {
+        let DeleteTargetGroupRequest {
             name,
             expected_version,
             dry_run,
+            in_aws,
         } = request.get_ref();
         Call::new(request.metadata(), Method::DELETE, &["target-groups", name])
             .flag("dryRun", *dry_run)
+            .query("inAws", in_aws)
             .expecting(*expected_version)
             .answer(self)
             .await

@@ -12,10 +12,10 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 use wire::v1::{
-    self, ClusterSpec, DeleteClusterRequest, ExplainRequest, FollowEventsRequest, GetClusterRequest,
-    ListRequest, PauseRequest, PutClusterRequest, ResumeRequest,
+    self, ClusterSpec, DeleteClusterRequest, DeleteTargetGroupRequest, ExplainRequest, FollowEventsRequest,
+    GetClusterRequest, ListRequest, PauseRequest, PutClusterRequest, PutTargetGroupRequest, ResumeRequest,
     cluster_service_client::ClusterServiceClient, insight_service_client::InsightServiceClient,
-    operation_service_client::OperationServiceClient,
+    operation_service_client::OperationServiceClient, target_group_service_client::TargetGroupServiceClient,
 };
 
 use crate::{agents::Service, raw::package};
@@ -153,6 +153,93 @@ async fn a_cluster_is_registered_changed_read_listed_and_deleted() -> anyhow::Re
         targets: String::new(),
     };
     caller.clusters().delete_cluster(caller.request(delete)).await?;
+    service.stop().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_managed_target_group_is_declared_changed_and_ended() -> anyhow::Result<()> {
+    let service = Service::start().await?;
+    let caller = Caller::new(&service, &service.api.admin).await?;
+    let mut client = TargetGroupServiceClient::new(caller.channel.clone());
+    let mut request = PutTargetGroupRequest {
+        name: "web".to_owned(),
+        spec: Some(v1::TargetGroupSpec {
+            clusters: vec!["one".to_owned()],
+            managed: Some(v1::ManagedTargetGroup {
+                account: "123456789012".to_owned(),
+                region: "eu-central-1".to_owned(),
+                vpc_id: "vpc-0a1b2c3d".to_owned(),
+                name: "web".to_owned(),
+                target_type: "ip".to_owned(),
+                protocol: "TCP".to_owned(),
+                port: 80,
+                tags: [("empty".to_owned(), String::new())].into(),
+                ..Default::default()
+            }),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    let created = client
+        .put_target_group(caller.request(request.clone()))
+        .await?
+        .into_inner();
+    let managed = |group: &v1::TargetGroup| {
+        group
+            .spec
+            .clone()
+            .and_then(|spec| spec.managed)
+            .context("managed")
+    };
+    let told = managed(&created)?;
+    assert_eq!(told.deletion_protection, Some(true));
+    assert_eq!(told.tags.get("empty").map(String::as_str), Some(""));
+    let status = created
+        .status
+        .clone()
+        .and_then(|status| status.managed)
+        .context("a status")?;
+    assert_eq!(
+        status.ready.map(|ready| ready.reason).as_deref(),
+        Some("AwaitingAws")
+    );
+
+    // What was read can be put again, with a change.
+    request.spec = created.spec;
+    let to_change = request
+        .spec
+        .as_mut()
+        .and_then(|spec| spec.managed.as_mut())
+        .context("managed")?;
+    to_change.deletion_protection = Some(false);
+    to_change
+        .attributes
+        .get_or_insert_default()
+        .deregistration_delay_seconds = Some(0);
+    let changed = client
+        .put_target_group(caller.request(request.clone()))
+        .await?
+        .into_inner();
+    assert_eq!(changed.version, 2);
+    let told = managed(&changed)?;
+    assert_eq!(told.deletion_protection, Some(false));
+    assert_eq!(
+        told.attributes
+            .and_then(|attributes| attributes.deregistration_delay_seconds),
+        Some(0)
+    );
+    let mut end = DeleteTargetGroupRequest {
+        name: "web".to_owned(),
+        ..Default::default()
+    };
+    let unsaid = client
+        .delete_target_group(caller.request(end.clone()))
+        .await
+        .unwrap_err();
+    assert_eq!(unsaid.metadata().get("elbow-field").unwrap(), "inAws");
+    end.in_aws = "delete".to_owned();
+    client.delete_target_group(caller.request(end)).await?;
     service.stop().await;
     Ok(())
 }

@@ -5,6 +5,7 @@
 mod agents;
 mod grpc;
 mod hostile;
+mod managed;
 mod operate;
 mod raw;
 mod resources;

@@ -2,12 +2,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io::Cursor,
     time::Duration,
 };
 
 use anyhow::Context;
-use clap::Parser;
 use model::{
     PlanId, SecurityGroupId,
     binding::Peer,
@@ -19,7 +17,6 @@ use model::{
 };
 use serde_json::json;
 use store::{BindingFilter, Outcome, SettledRule};
-use tokio::net::TcpListener;
 
 use crate::{
     operate::{declared, get},
@@ -148,38 +145,22 @@ async fn a_security_group_tells_what_is_needed_what_is_ours_and_who_holds_the_re
 #[tokio::test]
 async fn elbow_shows_the_rules_that_are_left_to_make_and_by_whose_word_they_wait() -> anyhow::Result<()> {
     let api = opened().await?;
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let url = format!("http://{}", listener.local_addr()?);
-    let server = axum::serve(listener, api.router()).into_future();
-    let said = async |words: &str| -> anyhow::Result<String> {
-        let arguments = ["elbow", "--url", &url, "--token", &api.admin];
-        let cli = ctl::Cli::try_parse_from(arguments.into_iter().chain(words.split(' ')))?;
-        let (reader, writer) = std::io::pipe()?;
-        let mut console = ctl::Console::new(writer, Cursor::new(""), "2026-11-25T12:00:00Z".parse()?);
-        ctl::run(cli, &mut console).await?;
-        drop(console);
-        Ok(std::io::read_to_string(reader)?)
-    };
-    let commands = async {
-        let plan = said(&format!("plan {GROUP}")).await?;
-        for line in [
-            "nothing to do",
-            "held: Paused  +TCP 81 from 10.0.0.0/8",
-            "paused by mia: maintenance",
-        ] {
-            anyhow::ensure!(plan.contains(line), "{plan}");
-        }
-        let groups = said("get sg").await?;
-        anyhow::ensure!(groups.contains("1/2") && groups.contains("Paused"), "{groups}");
-        let journal = said(&format!("get plans --security-group {GROUP}")).await?;
-        anyhow::ensure!(
-            journal.contains("authorize 1") && journal.contains(GROUP),
-            "{journal}"
-        );
-        Ok(())
-    };
-    tokio::select! {
-        done = commands => done,
-        served = server => Ok(served?),
+    let plan = api.elbow(&format!("plan {GROUP}"), "").await?;
+    for line in [
+        "nothing to do",
+        "held: Paused  +TCP 81 from 10.0.0.0/8",
+        "paused by mia: maintenance",
+    ] {
+        anyhow::ensure!(plan.contains(line), "{plan}");
     }
+    let groups = api.elbow("get sg", "").await?;
+    anyhow::ensure!(groups.contains("1/2") && groups.contains("Paused"), "{groups}");
+    let journal = api
+        .elbow(&format!("get plans --security-group {GROUP}"), "")
+        .await?;
+    anyhow::ensure!(
+        journal.contains("authorize 1") && journal.contains(GROUP),
+        "{journal}"
+    );
+    Ok(())
 }

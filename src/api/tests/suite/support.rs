@@ -1,6 +1,6 @@
 //! The REST API in this process, over a database of its own.
 
-use std::time::Duration;
+use std::{io::Cursor, time::Duration};
 
 use anyhow::{Context, ensure};
 use api::rest;
@@ -9,6 +9,7 @@ use axum::{
     body::{Body, to_bytes},
     http::{Request, Response, StatusCode, header},
 };
+use clap::Parser;
 use control::{ApiRole, Control, Expected, Settings, Write};
 use model::{
     cluster::{ClusterSpec, Mode},
@@ -18,6 +19,7 @@ use runtime::{Kind, Tasks, telemetry::Registry};
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use store::{Hub, Metrics, Options, Store};
+use tokio::net::TcpListener;
 use tower::ServiceExt;
 
 /// The group `web`.
@@ -134,6 +136,24 @@ impl Api {
     /// The API itself.
     pub(crate) fn router(&self) -> Router {
         self.router.clone()
+    }
+
+    /// What `elbow` says to these words of an admin, and to what it reads.
+    pub(crate) async fn elbow(&self, words: &str, input: &str) -> anyhow::Result<String> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let url = format!("http://{}", listener.local_addr()?);
+        let server = axum::serve(listener, self.router()).into_future();
+        let arguments = ["elbow", "--url", &url, "--token", &self.admin];
+        let cli = ctl::Cli::try_parse_from(arguments.into_iter().chain(words.split(' ')))?;
+        let (reader, writer) = std::io::pipe()?;
+        let input = Cursor::new(input.to_owned());
+        let mut console = ctl::Console::new(writer, input, "2026-11-25T12:00:00Z".parse()?);
+        tokio::select! {
+            done = ctl::run(cli, &mut console) => done?,
+            served = server => served?,
+        }
+        drop(console);
+        Ok(std::io::read_to_string(reader)?)
     }
 
     /// Sends as an admin.

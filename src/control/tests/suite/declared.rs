@@ -4,6 +4,7 @@ use crate::support::{ARN, Fixture, WRITE, arn, cluster_spec, name};
 use control::{
     Error, Expected, Kind, Page, Write,
     bindings::{ApiSpec, BindingName},
+    target_groups::GroupSpec,
 };
 use model::{cluster::Mode, fact::ObjectName, target_group::TargetGroupSpec};
 
@@ -99,7 +100,7 @@ async fn a_dry_run_answers_what_would_be_and_changes_nothing() -> anyhow::Result
     };
     fixture
         .control
-        .put_target_group(&fixture.admin, name("web"), group, DRY)
+        .put_target_group(&fixture.admin, name("web"), GroupSpec::External(group), DRY)
         .await?;
     assert_eq!(
         fixture

@@ -6,6 +6,7 @@ use anyhow::Context;
 use control::{
     ApiRole, Control, Error, Expected, Principal, Settings, Write,
     session::{Directive, Reply, Session},
+    target_groups::GroupSpec,
 };
 use model::{
     Name, TargetGroupArn,
@@ -115,7 +116,12 @@ impl Fixture {
             grants: Vec::new(),
         };
         self.control
-            .put_target_group(&self.admin, name.parse().unwrap(), spec, WRITE)
+            .put_target_group(
+                &self.admin,
+                name.parse().unwrap(),
+                GroupSpec::External(spec),
+                WRITE,
+            )
             .await
             .map(drop)
     }

@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::Failures;
+use super::{Failures, plan};
 use crate::{
     Console, Error,
     client::Client,
@@ -22,7 +22,8 @@ use crate::{
 ///   metadata: {cluster: east, namespace: shop, name: web}
 ///   spec: {targetGroupArn: "arn:…", service: web, port: "80"}
 ///
-/// `elbow get KIND NAME -o yaml` writes this form. `metadata.version`, if given, must be what is stored. Documents are
+/// A TargetGroup with `spec.managed` is made, changed and deleted in AWS by Elbow; one without is somebody else's, named by
+/// `spec.arn`. `elbow get KIND NAME -o yaml` writes this form. `metadata.version`, if given, must be what is stored. Documents are
 /// applied in their order; one that is refused stops none of the others.
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment)]
@@ -106,6 +107,9 @@ async fn put(
         "{what} {done}{}",
         if dry_run { " (dry run)" } else { "" }
     ))?;
+    if dry_run && manifest.kind == Kind::TargetGroups {
+        plan::managed(console, &answer["status"]["managed"])?;
+    }
     if let Some(token) = answer["agentToken"].as_str() {
         console.line(format_args!("the token of its agent, shown this once: {token}"))?;
     }

@@ -13,7 +13,8 @@ use crate::{
 /// Deletes resources.
 ///
 /// A deleted binding lets go of its targets at once. A target group that is still used is refused, and so is a cluster
-/// with bindings, unless `--targets` says what becomes of their targets.
+/// with bindings, unless `--targets` says what becomes of their targets. Of a target group that Elbow manages, `--in-aws` must
+/// say what becomes of it; its declaration goes when that is done.
 #[derive(Args, Debug)]
 pub(crate) struct Delete {
     /// The kind, as for `get`; or `--filename`.
@@ -32,6 +33,9 @@ pub(crate) struct Delete {
     /// What becomes of the targets of clusters: `drain` deregisters them, `keep` leaves them in AWS as nobody's.
     #[arg(long, value_parser = ["drain", "keep"])]
     targets: Option<String>,
+    /// What becomes of target groups that Elbow manages: `delete` deletes them in AWS, `keep` leaves them there as nobody's.
+    #[arg(long, value_parser = ["delete", "keep"])]
+    in_aws: Option<String>,
     /// The cluster of bindings that are named without.
     #[arg(long, short)]
     cluster: Option<String>,
@@ -50,6 +54,7 @@ impl Delete {
             names,
             files,
             targets,
+            in_aws,
             cluster,
             namespace,
             dry_run,
@@ -74,7 +79,10 @@ impl Delete {
             let path: Vec<_> = path.iter().map(String::as_str).collect();
             let dry = dry_run.then(|| ("dryRun", "true".to_owned()));
             let targets = targets.clone().filter(|_| kind == Kind::Clusters);
-            let query = dry.into_iter().chain(targets.map(|targets| ("targets", targets)));
+            let in_aws = in_aws.clone().filter(|_| kind == Kind::TargetGroups);
+            let chosen = targets.map(|targets| ("targets", targets));
+            let chosen = chosen.into_iter().chain(in_aws.map(|in_aws| ("inAws", in_aws)));
+            let query = dry.into_iter().chain(chosen);
             let query = query.collect();
             let deleted = client.delete(&path, query).await;
             let told = deleted.and_then(|_| {

@@ -47,7 +47,15 @@ impl Describe {
                 )
             }
             Kind::TargetGroups => {
-                let arn = text(&found, "/spec/arn");
+                let reason = text(&found, "/status/managed/ready/reason");
+                if !reason.is_empty() && reason != "Reconciled" {
+                    let runbook = client.runbook("conditions", &reason);
+                    console.line(format_args!("\nwhat {reason} means and what to do: {runbook}"))?;
+                }
+                let arn = text(&found, "/status/arn");
+                if arn.is_empty() {
+                    return Ok(());
+                }
                 let of_group = |resource: &Value, pointer: &str| text(resource, pointer) == arn;
                 let mut bindings = Kind::Bindings.list(client, &Filter::default()).await?;
                 bindings.retain(|binding| of_group(binding, "/spec/targetGroupArn"));

@@ -60,7 +60,7 @@ impl Plan {
             let query = cluster.into_iter().map(|cluster| ("cluster", cluster));
             client.post_yaml(&["plans"], query.collect(), text).await?
         } else {
-            let body = json!({ "targetGroup": of });
+            let body = json!({ "targetGroup": &of });
             client.post(&["plans"], Vec::new(), Some(&body)).await?
         };
         if matches!(output.format, Format::Json | Format::Yaml) {
@@ -77,7 +77,14 @@ impl Plan {
         }
         items(&preview, "plans")
             .iter()
-            .try_for_each(|plan| show(console, plan))
+            .try_for_each(|plan| show(console, plan))?;
+        if let (Some(name), false) = (of, preview["managed"].is_null()) {
+            let status = &preview["managed"];
+            let [reason, message] = ["/ready/reason", "/ready/message"].map(|field| text(status, field));
+            console.line(format_args!("managed target group {name}: {reason}: {message}"))?;
+            managed(console, status)?;
+        }
+        Ok(())
     }
 }
 
@@ -122,6 +129,42 @@ pub(super) fn show(console: &mut Console, plan: &Value) -> Result<(), Error> {
         console.line(format_args!("        released by: {}", text(hold, "/release")))?;
     }
     Ok(())
+}
+
+/// What is left to do with a target group itself.
+pub(super) fn managed(console: &mut Console, status: &Value) -> Result<(), Error> {
+    for step in items(status, "steps") {
+        console.line(format_args!("  {}", change(&step)))?;
+    }
+    for drift in items(status, "drift") {
+        let [setting, declared, observed] =
+            ["/setting", "/declared", "/observed"].map(|field| text(&drift, field));
+        console.line(format_args!("  drift: {setting}={observed}, declared {declared}"))?;
+    }
+    for hold in items(status, "holds") {
+        console.line(format_args!(
+            "  held: {}  {}",
+            text(&hold, "/reason"),
+            change(&hold["step"])
+        ))?;
+        console.line(format_args!("        released by: {}", text(&hold, "/release")))?;
+    }
+    Ok(())
+}
+
+/// `~ modify healthCheck.path=/ready`.
+fn change(step: &Value) -> String {
+    let action = text(step, "/action");
+    let sign = match action.as_str() {
+        "create" | "adopt" => '+',
+        "delete" | "release" => '-',
+        _ => '~',
+    };
+    let settings = step["settings"].as_object().into_iter().flatten();
+    let set = settings.map(|(setting, value)| format!(" {setting}={}", value.as_str().unwrap_or_default()));
+    let removed = items(step, "removed");
+    let gone = removed.iter().map(|setting| format!(" -{}", text(setting, "")));
+    format!("{sign} {action}{}", set.chain(gone).collect::<String>())
 }
 
 /// What is left to do with the rules of a security group.

@@ -96,6 +96,23 @@ pub enum GroupStep {
 }
 
 impl GroupStep {
+    /// Its word in plans and logs.
+    pub fn action(&self) -> &'static str {
+        match self {
+            Self::Create { .. } => "create",
+            Self::Confirm { .. } => "confirm",
+            Self::Adopt { .. } => "adopt",
+            Self::Modify { .. } => "modify",
+            Self::SetAttributes { .. } => "setAttributes",
+            Self::Tag { .. } => "tag",
+            Self::Untag { .. } => "untag",
+            Self::Note { .. } => "note",
+            Self::Delete { .. } => "delete",
+            Self::Release { .. } => "release",
+            Self::Forget => "forget",
+        }
+    }
+
     /// Whether applying it calls AWS.
     pub fn writes_aws(&self) -> bool {
         match self {

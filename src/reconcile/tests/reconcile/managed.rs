@@ -82,7 +82,7 @@ fn name() -> Name {
 fn spec(change: impl FnOnce(&mut Value)) -> Result<DefinitionSpec> {
     let mut text = json!({
         "account": fixture::ACCOUNT, "region": fixture::REGION, "vpcId": fixture::VPC, "name": "shop-web",
-        "targetType": "ip", "protocol": "HTTP", "port": 80,
+        "targetType": "ip", "deletionProtection": false, "protocol": "HTTP", "port": 80,
         "healthCheck": {"path": "/healthz", "intervalSeconds": 10},
         "attributes": {"deregistrationDelaySeconds": 30},
         "tags": {"team": "shop", "old": "1"},
@@ -289,7 +289,7 @@ impl Part {
             Self::Deleted => {
                 let (store, name) = (&world.store, name());
                 Ok(store
-                    .end_managed_group("test", &name, Ending::Delete, None)
+                    .end_managed_group("test", &name, Ending::Delete, None, false)
                     .await?)
             }
         }
@@ -462,7 +462,7 @@ async fn a_group_of_the_same_name_without_our_tags_is_refused_and_never_touched(
         );
         world
             .store
-            .end_managed_group("test", &name(), Ending::Delete, None)
+            .end_managed_group("test", &name(), Ending::Delete, None, false)
             .await?;
         ensure!(
             declared(&world).await.ok() == Some(None),
@@ -521,7 +521,7 @@ async fn a_group_is_taken_over_and_given_up_by_its_tags_alone() -> Result<()> {
 
     world
         .store
-        .release_managed_group("test", &name(), &external, None)
+        .release_managed_group("test", &name(), &external, None, false)
         .await?;
     wait_until(LIMIT, "its release", &Progress::silent(), async || {
         let told = declared(&world).await?;
@@ -600,7 +600,7 @@ async fn nothing_is_deleted_while_somebody_uses_it_and_nothing_made_by_hand_agai
     })?;
     world
         .store
-        .end_managed_group("test", &name(), Ending::Delete, None)
+        .end_managed_group("test", &name(), Ending::Delete, None, false)
         .await?;
     let told = tells(&world, Reason::Held).await?;
     ensure!(told.contains("NotEmpty"), "{told}");
@@ -620,7 +620,7 @@ async fn nothing_is_deleted_while_somebody_uses_it_and_nothing_made_by_hand_agai
     ensure!(groups(&world, "shop-web").is_empty(), "it was made again unasked");
     world
         .store
-        .end_managed_group("test", &name(), Ending::Delete, None)
+        .end_managed_group("test", &name(), Ending::Delete, None, false)
         .await?;
     is_gone(&world, "shop-web").await?;
     world.stop().await;

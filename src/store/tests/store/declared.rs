@@ -430,7 +430,7 @@ async fn lists_hold_only_what_is_in_scope() -> Result<()> {
         let found = store.clusters(Some(&scope), None, 10).await?;
         let names: Vec<_> = found.iter().map(|state| state.cluster.name.to_string()).collect();
         assert_eq!(names, clusters, "{place}");
-        let found = store.target_groups(Some(&scope), None, 10).await?;
+        let found = store.declared_groups(Some(&scope), None, 10).await?;
         let names: Vec<_> = found.iter().map(|group| group.name.to_string()).collect();
         assert_eq!(names, groups, "{place}");
         let filter = BindingFilter {

@@ -22,7 +22,7 @@ fn spec(change: impl FnOnce(&mut Value)) -> DefinitionSpec {
     let cluster = cluster_spec();
     let mut text = json!({
         "account": cluster.account, "region": cluster.region, "vpcId": cluster.vpc_id, "name": "web",
-        "targetType": "ip", "protocol": "HTTP", "port": 80, "tags": {"team": "shop"},
+        "targetType": "ip", "deletionProtection": false, "protocol": "HTTP", "port": 80, "tags": {"team": "shop"},
     });
     change(&mut text);
     let settings: Settings = serde_json::from_value(text).unwrap();
@@ -265,12 +265,12 @@ async fn a_group_with_an_arn_is_declared_to_bindings_and_those_by_name_hear_of_i
     let mut writer = Writer::new().await?;
     let mut listener = writer.fixture.store.listen().await?;
     writer.apply(create(), Outcome::Acknowledged).await?;
-    assert_eq!(writer.fixture.store.target_group(&web()).await?, None);
+    assert_eq!(writer.fixture.store.target_group_by_arn(&arn("web")).await?, None);
     writer.intend(&GroupStep::Confirm { arn: arn("web") }).await?;
     let wakes = heard(&mut listener, &mut writer.fixture.sql).await?;
     assert_eq!(wakes, [Wake::Group(arn("web")), Wake::Declared]);
     let store = &writer.fixture.store;
-    let declared = store.target_group(&web()).await?.unwrap();
+    let declared = store.target_group_by_arn(&arn("web")).await?.unwrap();
     assert_eq!(
         (declared.spec, declared.version),
         (spec(|_| ()).declared(arn("web")), 1)
@@ -283,7 +283,7 @@ async fn a_group_with_an_arn_is_declared_to_bindings_and_those_by_name_hear_of_i
     let mut shared = spec(|_| ());
     shared.clusters = vec![name_of("alpha"), name_of("beta")];
     store.put_managed_group("test", &web(), &shared, Some(1)).await?;
-    let declared = store.target_group(&web()).await?.unwrap();
+    let declared = store.target_group_by_arn(&arn("web")).await?.unwrap();
     assert_eq!((declared.spec.clusters.len(), declared.version), (2, 2));
     let both = store.declared_groups(None, None, 10).await?;
     assert_eq!(both.len(), 1);
@@ -349,7 +349,7 @@ async fn a_group_that_is_used_is_not_ended_and_one_that_was_never_made_is_gone_a
         )
         .await?;
     let refused = store
-        .end_managed_group("test", &web(), Ending::Delete, None)
+        .end_managed_group("test", &web(), Ending::Delete, None, false)
         .await;
     assert!(
         matches!(&refused, Err(Error::Constraint(message)) if message.contains("1 bindings")),
@@ -363,10 +363,10 @@ async fn a_group_that_is_used_is_not_ended_and_one_that_was_never_made_is_gone_a
         .await?;
     store.finish_bindings(&writer.fence, &arn("web")).await?;
     store
-        .end_managed_group("test", &web(), Ending::Delete, None)
+        .end_managed_group("test", &web(), Ending::Delete, None, false)
         .await?;
     assert_eq!(
-        store.target_group(&web()).await?,
+        store.target_group_by_arn(&arn("web")).await?,
         None,
         "nobody binds it any more"
     );
@@ -390,7 +390,7 @@ async fn a_group_that_is_used_is_not_ended_and_one_that_was_never_made_is_gone_a
         .put_managed_group("test", &web(), &spec(|_| ()), None)
         .await?;
     store
-        .end_managed_group("test", &web(), Ending::Delete, None)
+        .end_managed_group("test", &web(), Ending::Delete, None, false)
         .await?;
     assert_eq!(
         store.declared_group(&web()).await?,
@@ -407,14 +407,14 @@ async fn a_group_that_is_given_up_stays_declared_as_somebody_elses() -> Result<(
     writer.apply(create(), Outcome::Acknowledged).await?;
     writer.intend(&GroupStep::Confirm { arn: arn("web") }).await?;
     let other = store
-        .release_managed_group("test", &web(), &group_spec("other"), None)
+        .release_managed_group("test", &web(), &group_spec("other"), None, false)
         .await;
     assert!(matches!(other, Err(Error::Constraint(_))), "{other:?}");
     store
-        .release_managed_group("test", &web(), &group_spec("web"), Some(1))
+        .release_managed_group("test", &web(), &group_spec("web"), Some(1), false)
         .await?;
     assert_eq!(
-        store.target_group(&web()).await?.unwrap().version,
+        store.target_group_by_arn(&arn("web")).await?.unwrap().version,
         2,
         "bindings go on"
     );
@@ -431,6 +431,40 @@ async fn a_group_that_is_given_up_stays_declared_as_somebody_elses() -> Result<(
         (declared.managed, declared.arn, declared.version),
         (None, Some(arn("web")), 2)
     );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_protected_group_is_not_deleted_but_may_be_let_go_and_a_trial_leaves_no_trace() -> Result<()> {
+    let writer = Writer::new().await?;
+    let store = &writer.fixture.store;
+    writer.apply(create(), Outcome::Acknowledged).await?;
+    let protected = spec(|text| text["deletionProtection"] = json!(true));
+    let (group, snapshot) = store
+        .try_managed_group("test", &web(), &protected, Some(1))
+        .await?;
+    assert_eq!((group.version, snapshot.definition.version), (2, 2));
+    assert_eq!(store.declared_group(&web()).await?.unwrap().version, 1);
+    store
+        .put_managed_group("test", &web(), &protected, Some(1))
+        .await?;
+    let end = async |ending, dry_run| {
+        store
+            .end_managed_group("test", &web(), ending, None, dry_run)
+            .await
+    };
+    let refused = end(Ending::Delete, false).await;
+    assert!(matches!(refused, Err(Error::Constraint(_))), "{refused:?}");
+    end(Ending::Keep, true).await?;
+    let ending = async || {
+        store
+            .declared_group(&web())
+            .await
+            .map(|group| group.unwrap().managed.unwrap().ending)
+    };
+    assert_eq!(ending().await?, None);
+    end(Ending::Keep, false).await?;
+    assert_eq!(ending().await?, Some(Ending::Keep));
     Ok(())
 }
 

@@ -107,6 +107,19 @@ pub struct PutTargetGroupRequest {
     #[prost(bool, tag = "4")]
     pub dry_run: bool,
 }
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteTargetGroupRequest {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// The version that the caller has seen.
+    #[prost(int64, optional, tag = "2")]
+    pub expected_version: ::core::option::Option<i64>,
+    #[prost(bool, tag = "3")]
+    pub dry_run: bool,
+    /// What becomes of a group that Elbow manages: `delete` or `keep`.
+    #[prost(string, tag = "4")]
+    pub in_aws: ::prost::alloc::string::String,
+}
 #[derive(serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1062,9 +1075,12 @@ pub struct Preview {
     /// The objects that were given, if any were.
     #[prost(message, repeated, tag = "1")]
     pub objects: ::prost::alloc::vec::Vec<PreviewedObject>,
-    /// One per target group.
+    /// One per target group that AWS has named.
     #[prost(message, repeated, tag = "2")]
     pub plans: ::prost::alloc::vec::Vec<Plan>,
+    /// What is left to do with the target group itself, as its writer saw it last; absent: Elbow does not manage it.
+    #[prost(message, optional, tag = "3")]
+    pub managed: ::core::option::Option<ManagedStatus>,
 }
 /// An object that was given, and what would become of it.
 #[derive(serde::Serialize, serde::Deserialize)]
@@ -1292,7 +1308,7 @@ pub struct Shard {
     #[prost(string, optional, tag = "5")]
     pub restored_at: ::core::option::Option<::prost::alloc::string::String>,
 }
-/// A target group that somebody else made and that bindings may put targets into.
+/// A target group that bindings may put targets into.
 #[derive(serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1310,15 +1326,132 @@ pub struct TargetGroup {
 #[serde(rename_all = "camelCase", default)]
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct TargetGroupSpec {
-    /// `arn:PARTITION:elasticloadbalancing:REGION:ACCOUNT:targetgroup/NAME/ID`; cannot change.
-    #[prost(string, tag = "1")]
-    pub arn: ::prost::alloc::string::String,
+    /// `arn:PARTITION:elasticloadbalancing:REGION:ACCOUNT:targetgroup/NAME/ID`; cannot change. With `managed`: a group that
+    /// is there already and is taken over; absent: one is made.
+    #[prost(string, optional, tag = "1")]
+    pub arn: ::core::option::Option<::prost::alloc::string::String>,
     /// The clusters whose bindings may use it.
     #[prost(string, repeated, tag = "2")]
     pub clusters: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     /// Further leave, for single namespaces.
     #[prost(message, repeated, tag = "3")]
     pub grants: ::prost::alloc::vec::Vec<Grant>,
+    /// Elbow makes the group, keeps it as it is declared here, and deletes it; absent: somebody else does.
+    #[prost(message, optional, tag = "4")]
+    pub managed: ::core::option::Option<ManagedTargetGroup>,
+}
+/// What a target group of Elbow's is to be. What is left out is AWS's default when the group is made, and not touched
+/// afterwards.
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ManagedTargetGroup {
+    /// The AWS account, twelve digits; cannot change.
+    #[prost(string, tag = "1")]
+    pub account: ::prost::alloc::string::String,
+    /// The AWS region; cannot change.
+    #[prost(string, tag = "2")]
+    pub region: ::prost::alloc::string::String,
+    /// Cannot change.
+    #[prost(string, tag = "3")]
+    pub vpc_id: ::prost::alloc::string::String,
+    /// Its name in AWS; cannot change.
+    #[prost(string, tag = "4")]
+    pub name: ::prost::alloc::string::String,
+    /// `ip` or `instance`; cannot change.
+    #[prost(string, tag = "5")]
+    pub target_type: ::prost::alloc::string::String,
+    /// `HTTP`, `HTTPS`, `TCP`, `TLS`, `UDP`, `TCP_UDP`, `QUIC` or `TCP_QUIC`; cannot change.
+    #[prost(string, tag = "6")]
+    pub protocol: ::prost::alloc::string::String,
+    /// Of HTTP and HTTPS: `HTTP1`, `HTTP2` or `GRPC`; cannot change.
+    #[prost(string, optional, tag = "7")]
+    pub protocol_version: ::core::option::Option<::prost::alloc::string::String>,
+    /// The port of targets that are registered without one. Elbow registers each with its own. Cannot change.
+    #[prost(uint32, tag = "8")]
+    pub port: u32,
+    /// `ipv4` (also if empty) or `ipv6`; cannot change.
+    #[prost(string, tag = "9")]
+    pub ip_address_type: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "10")]
+    pub health_check: ::core::option::Option<HealthCheck>,
+    #[prost(message, optional, tag = "11")]
+    pub attributes: ::core::option::Option<Attributes>,
+    /// Beside those of Elbow, which begin with `elbow/`.
+    #[prost(btree_map = "string, string", tag = "12")]
+    pub tags: ::prost::alloc::collections::BTreeMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+    /// What is done about a setting that somebody changes in AWS: `report` (also if empty) or `repair`.
+    #[prost(string, tag = "13")]
+    pub drift: ::prost::alloc::string::String,
+    /// While it is on, which it is by default, the group is not deleted in AWS, whoever asks.
+    #[prost(bool, optional, tag = "14")]
+    pub deletion_protection: ::core::option::Option<bool>,
+}
+/// How AWS finds out whether a target is healthy.
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HealthCheck {
+    /// `HTTP`, `HTTPS`, or, for groups of network load balancers, `TCP`.
+    #[prost(string, optional, tag = "1")]
+    pub protocol: ::core::option::Option<::prost::alloc::string::String>,
+    /// A number, or `traffic-port`.
+    #[prost(string, optional, tag = "2")]
+    pub port: ::core::option::Option<::prost::alloc::string::String>,
+    /// Of checks by HTTP. For gRPC `/package.service/method`.
+    #[prost(string, optional, tag = "3")]
+    pub path: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(uint32, optional, tag = "4")]
+    pub interval_seconds: ::core::option::Option<u32>,
+    /// Less than the interval.
+    #[prost(uint32, optional, tag = "5")]
+    pub timeout_seconds: ::core::option::Option<u32>,
+    #[prost(uint32, optional, tag = "6")]
+    pub healthy_threshold: ::core::option::Option<u32>,
+    #[prost(uint32, optional, tag = "7")]
+    pub unhealthy_threshold: ::core::option::Option<u32>,
+    /// The codes of a healthy answer: `200`, `200,202` or `200-299`; of gRPC `0` to `99`.
+    #[prost(string, optional, tag = "8")]
+    pub matcher: ::core::option::Option<::prost::alloc::string::String>,
+}
+/// The attributes that have a name of their own here, and the rest as AWS names them.
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Attributes {
+    /// `deregistration_delay.timeout_seconds`.
+    #[prost(uint32, optional, tag = "1")]
+    pub deregistration_delay_seconds: ::core::option::Option<u32>,
+    /// `slow_start.duration_seconds`: 0 for none, or 30–900.
+    #[prost(uint32, optional, tag = "2")]
+    pub slow_start_seconds: ::core::option::Option<u32>,
+    /// `load_balancing.algorithm.type`: `round_robin`, `least_outstanding_requests` or `weighted_random`.
+    #[prost(string, optional, tag = "3")]
+    pub algorithm: ::core::option::Option<::prost::alloc::string::String>,
+    /// `stickiness.enabled`.
+    #[prost(bool, optional, tag = "4")]
+    pub stickiness: ::core::option::Option<bool>,
+    /// `stickiness.type`: `lb_cookie`, `app_cookie`; `source_ip` for network load balancers.
+    #[prost(string, optional, tag = "5")]
+    pub stickiness_type: ::core::option::Option<::prost::alloc::string::String>,
+    /// `stickiness.lb_cookie.duration_seconds`.
+    #[prost(uint32, optional, tag = "6")]
+    pub stickiness_cookie_seconds: ::core::option::Option<u32>,
+    /// `preserve_client_ip.enabled`, of network load balancers.
+    #[prost(bool, optional, tag = "7")]
+    pub preserve_client_ip: ::core::option::Option<bool>,
+    /// `proxy_protocol_v2.enabled`, of network load balancers.
+    #[prost(bool, optional, tag = "8")]
+    pub proxy_protocol_v2: ::core::option::Option<bool>,
+    /// Others, as AWS names them.
+    #[prost(btree_map = "string, string", tag = "9")]
+    pub other: ::prost::alloc::collections::BTreeMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
 }
 /// Leave for some namespaces of a cluster.
 #[derive(serde::Serialize, serde::Deserialize)]
@@ -1356,6 +1489,86 @@ pub struct TargetGroupStatus {
     /// Everything in the group, ours and others'; absent: not yet known.
     #[prost(message, repeated, tag = "9")]
     pub targets: ::prost::alloc::vec::Vec<TargetHealth>,
+    /// Absent: AWS has not named the group yet.
+    #[prost(string, optional, tag = "10")]
+    pub arn: ::core::option::Option<::prost::alloc::string::String>,
+    /// How the group itself stands; absent: Elbow does not manage it.
+    #[prost(message, optional, tag = "11")]
+    pub managed: ::core::option::Option<ManagedStatus>,
+}
+/// How a managed target group stands.
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ManagedStatus {
+    /// `creating`, `adopting`, `present`, `deleting` or `releasing`; absent: nothing in AWS is Elbow's yet.
+    #[prost(string, optional, tag = "1")]
+    pub state: ::core::option::Option<::prost::alloc::string::String>,
+    /// It is on its way out, and what becomes of it in AWS: `delete`, `keep`, or `release` (it stays declared as somebody
+    /// else's).
+    #[prost(string, optional, tag = "2")]
+    pub ending: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(message, optional, tag = "3")]
+    pub ready: ::core::option::Option<Condition>,
+    /// What is done next, in this order.
+    #[prost(message, repeated, tag = "4")]
+    pub steps: ::prost::alloc::vec::Vec<ManagedStep>,
+    #[prost(message, repeated, tag = "5")]
+    pub holds: ::prost::alloc::vec::Vec<ManagedHold>,
+    /// What somebody changed in AWS.
+    #[prost(message, repeated, tag = "6")]
+    pub drift: ::prost::alloc::vec::Vec<Drift>,
+    /// What AWS has: `healthCheck.FIELD`, `attributes.KEY`, `tags.KEY`; empty: not yet known.
+    #[prost(btree_map = "string, string", tag = "7")]
+    pub settings: ::prost::alloc::collections::BTreeMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+}
+/// One thing to do with the group itself.
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ManagedStep {
+    /// `create`, `adopt`, `modify`, `setAttributes`, `tag`, `untag`, `delete` and `release` call AWS; `confirm`, `note` and
+    /// `forget` change what is Elbow's.
+    #[prost(string, tag = "1")]
+    pub action: ::prost::alloc::string::String,
+    /// What is set.
+    #[prost(btree_map = "string, string", tag = "2")]
+    pub settings: ::prost::alloc::collections::BTreeMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+    /// What is taken away.
+    #[prost(string, repeated, tag = "3")]
+    pub removed: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// A step that waits, and for what.
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ManagedHold {
+    #[prost(string, tag = "1")]
+    pub reason: ::prost::alloc::string::String,
+    /// What lifts it.
+    #[prost(string, tag = "2")]
+    pub release: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "3")]
+    pub step: ::core::option::Option<ManagedStep>,
+}
+/// A setting that AWS has otherwise than it is declared.
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Drift {
+    #[prost(string, tag = "1")]
+    pub setting: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub declared: ::prost::alloc::string::String,
+    /// Absent: AWS does not have it.
+    #[prost(string, optional, tag = "3")]
+    pub observed: ::core::option::Option<::prost::alloc::string::String>,
 }
 /// A target as AWS sees it.
 #[derive(serde::Serialize, serde::Deserialize)]
@@ -2882,7 +3095,7 @@ pub mod target_group_service_client {
         }
         pub async fn delete_target_group(
             &mut self,
-            request: impl tonic::IntoRequest<super::DeleteRequest>,
+            request: impl tonic::IntoRequest<super::DeleteTargetGroupRequest>,
         ) -> std::result::Result<tonic::Response<super::TargetGroup>, tonic::Status> {
             self.inner
                 .ready()
@@ -2935,7 +3148,7 @@ pub mod target_group_service_server {
         ) -> std::result::Result<tonic::Response<super::TargetGroup>, tonic::Status>;
         async fn delete_target_group(
             &self,
-            request: tonic::Request<super::DeleteRequest>,
+            request: tonic::Request<super::DeleteTargetGroupRequest>,
         ) -> std::result::Result<tonic::Response<super::TargetGroup>, tonic::Status>;
     }
     #[derive(Debug)]
@@ -3160,7 +3373,7 @@ pub mod target_group_service_server {
                     struct DeleteTargetGroupSvc<T: TargetGroupService>(pub Arc<T>);
                     impl<
                         T: TargetGroupService,
-                    > tonic::server::UnaryService<super::DeleteRequest>
+                    > tonic::server::UnaryService<super::DeleteTargetGroupRequest>
                     for DeleteTargetGroupSvc<T> {
                         type Response = super::TargetGroup;
                         type Future = BoxFuture<
@@ -3169,7 +3382,7 @@ pub mod target_group_service_server {
                         >;
                         fn call(
                             &mut self,
-                            request: tonic::Request<super::DeleteRequest>,
+                            request: tonic::Request<super::DeleteTargetGroupRequest>,
                         ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
                             let fut = async move {

@@ -10,6 +10,7 @@ pub(super) mod endpoint;
 pub(super) mod explanation;
 pub(super) mod fleet;
 pub(super) mod hold;
+pub(super) mod managed;
 pub(super) mod operate;
 pub(super) mod plan;
 pub(super) mod security_group;

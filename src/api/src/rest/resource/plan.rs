@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 use super::{
     Pod, TargetKey,
     binding::{Condition, ready},
+    managed::ManagedStatus,
     word,
 };
 
@@ -107,8 +108,12 @@ pub(in crate::rest) struct PreviewPlan {
 pub(in crate::rest) struct Preview {
     /// The objects that were given, if any were.
     objects: Vec<PreviewedObject>,
-    /// One per target group.
+    /// One per target group that AWS has named.
     plans: Vec<Plan>,
+    /// What is left to do with the target group itself, as its writer saw it last; absent: Elbow does not manage it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    managed: Option<ManagedStatus>,
 }
 
 /// An object that was given, and what would become of it.
@@ -130,10 +135,15 @@ pub(in crate::rest) struct PreviewedObject {
 
 impl From<view::Preview> for Preview {
     fn from(preview: view::Preview) -> Self {
-        let view::Preview { objects, plans } = preview;
+        let view::Preview {
+            objects,
+            plans,
+            managed,
+        } = preview;
         Self {
             objects: objects.into_iter().map(Into::into).collect(),
             plans: plans.into_iter().map(Into::into).collect(),
+            managed: managed.map(Into::into),
         }
     }
 }

@@ -1,18 +1,23 @@
 //! Target groups.
 
-use control::view::TargetGroupView;
+use control::{DeclaredGroup, target_groups::GroupSpec, view::TargetGroupView};
 use jiff::Timestamp;
 use model::{
     Name, Observed, TargetGroupArn,
+    managed::DefinitionSpec,
     target::{ObservedTarget, Target},
     target_group::{self as model_group, TargetGroupFacts},
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::word;
+use super::{
+    managed::{ManagedStatus, ManagedTargetGroup},
+    word,
+};
+use crate::problem::{Kind, Problem};
 
-/// A target group that somebody else made and that bindings may put targets into.
+/// A target group that bindings may put targets into.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(in crate::rest) struct TargetGroup {
@@ -26,9 +31,15 @@ pub(in crate::rest) struct TargetGroup {
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(in crate::rest) struct TargetGroupSpec {
-    /// `arn:PARTITION:elasticloadbalancing:REGION:ACCOUNT:targetgroup/NAME/ID`; cannot change.
-    #[schema(value_type = String)]
-    arn: TargetGroupArn,
+    /// `arn:PARTITION:elasticloadbalancing:REGION:ACCOUNT:targetgroup/NAME/ID`; cannot change. With `managed`: a group that
+    /// is there already and is taken over; absent: one is made.
+    #[serde(
+        default,
+        deserialize_with = "super::stated",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schema(value_type = String, nullable = false)]
+    arn: Option<TargetGroupArn>,
     /// The clusters whose bindings may use it.
     #[schema(value_type = Vec<String>, max_items = 1000)]
     clusters: Vec<Name>,
@@ -36,6 +47,14 @@ pub(in crate::rest) struct TargetGroupSpec {
     #[serde(default)]
     #[schema(max_items = 1000)]
     grants: Vec<Grant>,
+    /// Elbow makes the group, keeps it as it is declared here, and deletes it; absent: somebody else does.
+    #[serde(
+        default,
+        deserialize_with = "super::stated",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schema(nullable = false)]
+    managed: Option<ManagedTargetGroup>,
 }
 
 /// Leave for some namespaces of a cluster.
@@ -66,6 +85,14 @@ impl From<Grant> for model_group::Grant {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(in crate::rest) struct TargetGroupStatus {
+    /// Absent: AWS has not named the group yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, nullable = false)]
+    arn: Option<TargetGroupArn>,
+    /// How the group itself stands; absent: Elbow does not manage it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    managed: Option<ManagedStatus>,
     /// `unknown` (not yet asked), `absent` or `present`.
     observed: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -125,16 +152,36 @@ pub(in crate::rest) struct PutTargetGroup {
 impl From<TargetGroupView> for TargetGroup {
     fn from(view: TargetGroupView) -> Self {
         let TargetGroupView {
-            target_group,
+            group,
             facts,
             targets,
         } = view;
-        let model_group::TargetGroup { name, spec, version } = target_group;
-        let status = TargetGroupStatus::of(facts, targets);
+        let DeclaredGroup {
+            name,
+            arn,
+            clusters,
+            grants,
+            version,
+            managed,
+        } = group;
+        let spec = TargetGroupSpec {
+            // Which one was made is what became of the spec.
+            arn: match &managed {
+                Some(managed) => managed.adopts.clone(),
+                None => arn.clone(),
+            },
+            clusters,
+            grants: grants.into_iter().map(Into::into).collect(),
+            managed: managed.as_ref().map(|managed| managed.spec.clone().into()),
+        };
         Self {
             name,
-            spec: spec.into(),
-            status,
+            spec,
+            status: TargetGroupStatus {
+                arn,
+                managed: managed.map(Into::into),
+                ..TargetGroupStatus::of(facts, targets)
+            },
             version,
         }
     }
@@ -157,6 +204,8 @@ impl TargetGroupStatus {
             Observed::Unknown | Observed::Absent { .. } => None,
         };
         let unknown = Self {
+            arn: None,
+            managed: None,
             observed,
             observed_at,
             target_type: None,
@@ -210,32 +259,33 @@ impl From<ObservedTarget> for TargetHealth {
     }
 }
 
-impl From<model_group::TargetGroupSpec> for TargetGroupSpec {
-    fn from(spec: model_group::TargetGroupSpec) -> Self {
-        let model_group::TargetGroupSpec {
-            arn,
-            clusters,
-            grants,
-        } = spec;
-        Self {
-            arn,
-            clusters,
-            grants: grants.into_iter().map(Into::into).collect(),
-        }
-    }
-}
+impl TryFrom<TargetGroupSpec> for GroupSpec {
+    type Error = Problem;
 
-impl From<TargetGroupSpec> for model_group::TargetGroupSpec {
-    fn from(spec: TargetGroupSpec) -> Self {
+    fn try_from(spec: TargetGroupSpec) -> Result<Self, Problem> {
         let TargetGroupSpec {
             arn,
             clusters,
             grants,
+            managed,
         } = spec;
-        Self {
-            arn,
-            clusters,
-            grants: grants.into_iter().map(Into::into).collect(),
+        let grants = grants.into_iter().map(Into::into).collect();
+        match (managed, arn) {
+            (Some(managed), arn) => Ok(Self::Managed(DefinitionSpec {
+                managed: managed.try_into()?,
+                arn,
+                clusters,
+                grants,
+            })),
+            (None, Some(arn)) => Ok(Self::External(model_group::TargetGroupSpec {
+                arn,
+                clusters,
+                grants,
+            })),
+            (None, None) => {
+                let detail = "say which target group it is, or say `spec.managed` to have one made";
+                Err(Problem::new(Kind::Refused(control::Kind::Invalid), detail).at("spec.arn"))
+            }
         }
     }
 }

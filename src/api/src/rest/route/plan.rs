@@ -1,5 +1,5 @@
 use axum::{Json, extract::State};
-use control::{Control, Kind as Refusal, view};
+use control::{Control, Kind as Refusal};
 use model::{Name, PlanId};
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -109,10 +109,7 @@ async fn preview(
     body: Manifested<PreviewPlan>,
 ) -> Answer<Json<Preview>> {
     let preview = match (body, params.cluster) {
-        (Manifested::Json(body), None) => view::Preview {
-            objects: Vec::new(),
-            plans: vec![control.preview_plan(&principal, &body.target_group).await?],
-        },
+        (Manifested::Json(body), None) => control.preview_plan(&principal, &body.target_group).await?,
         (Manifested::Yaml(objects), Some(cluster)) => {
             control.preview_objects(&principal, &cluster, objects).await?
         }

@@ -1,6 +1,8 @@
 use axum::{Json, extract::State, http::StatusCode, response::Response};
-use control::Control;
-use model::Name;
+use control::{Control, Write};
+use model::{Name, managed::Ending};
+use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{Answer, PageParams, WriteParams, put_status, versioned};
@@ -19,6 +21,37 @@ pub(in crate::rest) fn routes() -> OpenApiRouter<Control> {
     OpenApiRouter::new()
         .routes(routes!(list))
         .routes(routes!(get, put, delete))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct DeleteParams {
+    /// Answer what would be, and change nothing.
+    #[serde(default)]
+    dry_run: bool,
+    /// What becomes of a group that Elbow manages.
+    #[param(inline)]
+    in_aws: Option<InAws>,
+}
+
+/// What becomes of a managed target group in AWS.
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+enum InAws {
+    /// It is deleted, once nothing forwards to it and nothing is in it.
+    Delete,
+    /// It stays, without Elbow's tags.
+    Keep,
+}
+
+impl From<InAws> for Ending {
+    fn from(in_aws: InAws) -> Self {
+        match in_aws {
+            InAws::Delete => Self::Delete,
+            InAws::Keep => Self::Keep,
+        }
+    }
 }
 
 /// List declared target groups.
@@ -57,7 +90,11 @@ async fn get(
     Ok(versioned(StatusCode::OK, group.version, &group))
 }
 
-/// Declare a target group that somebody else made, or change which clusters may use it.
+/// Declare a target group, or change which clusters may use it and what a managed one is to be.
+///
+/// Without `spec.managed` it is somebody else's, and only targets of bindings are put into it. With it, Elbow makes the group
+/// in AWS, or takes over the one of `spec.arn`, and keeps it as it is declared. A managed group that is put without
+/// `spec.managed` is let go: it stays in AWS, as somebody else's.
 #[utoipa::path(
     put, path = "/v1/target-groups/{targetGroup}", operation_id = "putTargetGroup", tag = "target groups",
     params(
@@ -82,18 +119,21 @@ async fn put(
 ) -> Answer<Response> {
     let write = params.expecting(expected);
     let written = control
-        .put_target_group(&principal, name, body.spec.into(), write)
+        .put_target_group(&principal, name, body.spec.try_into()?, write)
         .await?;
     let group = TargetGroup::from(written.value);
     Ok(versioned(put_status(written.created), group.version, &group))
 }
 
-/// Take a declaration back. Refused while bindings use it. AWS is not touched.
+/// Take a declaration back. Refused while bindings use the group or targets of theirs are in it.
+///
+/// AWS is not touched, unless Elbow manages the group: then `inAws` must say what becomes of it, and the declaration goes
+/// when that is done.
 #[utoipa::path(
     delete, path = "/v1/target-groups/{targetGroup}", operation_id = "deleteTargetGroup", tag = "target groups",
     params(
         ("targetGroup" = String, Path, description = "The name it was declared by"),
-        WriteParams,
+        DeleteParams,
         ("If-Match" = Option<String>, Header, description = "The version that the caller has seen"),
     ),
     responses(
@@ -105,13 +145,14 @@ async fn delete(
     State(control): State<Control>,
     Caller(principal): Caller,
     Path(name): Path<Name>,
-    Query(params): Query<WriteParams>,
+    Query(params): Query<DeleteParams>,
     IfMatch(expected): IfMatch,
 ) -> Answer<Json<TargetGroup>> {
-    let write = params.expecting(expected);
+    let DeleteParams { dry_run, in_aws } = params;
+    let write = Write { expected, dry_run };
     Ok(Json(
         control
-            .delete_target_group(&principal, &name, write)
+            .delete_target_group(&principal, &name, in_aws.map(Into::into), write)
             .await?
             .into(),
     ))
