@@ -1,9 +1,13 @@
 //! What operators do: pauses, tokens, audit, events, explanations, previews of manifests.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use crate::support::{ARN, Api};
 
+const LIMIT: Duration = Duration::from_mins(1);
 const JSON: [(&str, &str); 1] = [("content-type", "application/json")];
 const YAML: [(&str, &str); 1] = [("content-type", "application/yaml")];
 
@@ -245,19 +249,19 @@ async fn events_go_on_where_they_ended_and_tell_each_change_once() -> anyhow::Re
     let mut follower = api.control.follow(&viewer, Some("0-0")).await?;
     let mut ids = Vec::new();
     let mut changes = Vec::new();
-    loop {
-        let news = follower.ready().await?;
-        if news.is_empty() {
-            break;
-        }
-        for news in news {
-            if let control::events::News::Event(event) = news {
-                ids.push(event.id);
-                changes.push(event.change);
+    // An event waits for every transaction of the server that began before its own, those of other tests, too.
+    timeout(LIMIT, async {
+        while !changes.contains(&"binding.put".to_owned()) {
+            for news in follower.next().await? {
+                if let control::events::News::Event(event) = news {
+                    ids.push(event.id);
+                    changes.push(event.change);
+                }
             }
         }
-    }
-    assert!(changes.contains(&"binding.put".to_owned()), "{changes:?}");
+        anyhow::Ok(())
+    })
+    .await??;
     assert!(ids.is_sorted());
     let mut again = api.control.follow(&viewer, Some(&ids[0].to_string())).await?;
     let rest = again.ready().await?;
@@ -265,7 +269,15 @@ async fn events_go_on_where_they_ended_and_tell_each_change_once() -> anyhow::Re
     let mut from_now = api.control.follow(&viewer, None).await?;
     assert!(from_now.ready().await?.is_empty());
     put(&api, "/v1/pauses?subject=installation", json!({"reason": "x"})).await?;
-    let told = from_now.next().await?;
+    let told = timeout(LIMIT, async {
+        loop {
+            match from_now.next().await? {
+                quiet if matches!(&quiet[..], [control::events::News::Quiet]) => {}
+                told => return anyhow::Ok(told),
+            }
+        }
+    })
+    .await??;
     assert!(
         matches!(&told[..], [control::events::News::Event(event)] if event.change == "pause.set"),
         "{told:?}"
