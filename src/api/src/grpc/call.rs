@@ -5,7 +5,7 @@ use axum::{
     http::{HeaderValue, Method, Request, header},
 };
 use form_urlencoded::Serializer;
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tonic::{
@@ -16,6 +16,9 @@ use tower::ServiceExt;
 
 use super::Public;
 use crate::problem::Kind;
+
+/// What is written in a path otherwise than it is. Routes have hyphens, and are found as they are written.
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-');
 
 /// Above the largest page.
 const ANSWER_LIMIT: usize = 64 * 1024 * 1024;
@@ -35,7 +38,7 @@ impl Call {
     pub(super) fn new(metadata: &MetadataMap, method: Method, path: &[&str]) -> Self {
         let path = path
             .iter()
-            .map(|segment| utf8_percent_encode(segment, NON_ALPHANUMERIC).to_string());
+            .map(|segment| utf8_percent_encode(segment, ESCAPED).to_string());
         let authorization = metadata.get("authorization");
         Self {
             method,
@@ -149,7 +152,9 @@ impl Call {
 fn leave_out_empty(body: &mut Value) {
     if let Value::Object(fields) = body {
         fields.retain(|_, value| !value.is_null() && value != "");
-        fields.values_mut().for_each(leave_out_empty);
+        // A tag may be empty.
+        let known = fields.iter_mut().filter(|(name, _)| *name != "tags");
+        known.for_each(|(_, value)| leave_out_empty(value));
     }
 }
 
