@@ -7,7 +7,7 @@ use sandbox::{Progress, Wait, process::Process, wait_until};
 use serde_json::{Value, json};
 use wire::agent::v1::{self as v1, server_message::Message};
 
-use crate::{Cluster, answer, gate, shop};
+use crate::support::{Cluster, answer, gate, shop};
 
 const ACCOUNT: &str = "system:serviceaccount:elbow-system:elbow-agent";
 const DEADLINE: Duration = Duration::from_secs(30);
