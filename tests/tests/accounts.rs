@@ -1,6 +1,8 @@
 //! Target groups of another account, entered by its role with the external id that its owner demands.
 #![expect(clippy::unwrap_used, reason = "a test ends at its first surprise")]
 
+use std::time::Duration;
+
 use awssim::{Entry, Fixture, JournalFilter, Role};
 use reqwest::Method;
 use sandbox::{
@@ -17,6 +19,7 @@ const ROLE: &str = "arn:aws-cn:iam::444455556666:role/elbow";
 const EXTERNAL_ID: &str = "known-to-two";
 /// Where its target group is.
 const VPC: &str = "vpc-0e2b0e2b0e2b0e2b0";
+const LIMIT: Duration = Duration::from_mins(1);
 const NAME: &str = "my-tgb-alb-ip";
 
 /// A target group in the other account, with a VPC of its own.
@@ -98,6 +101,18 @@ async fn a_group_of_another_account_is_served_by_the_role_that_its_owner_lets_el
     assert_eq!(call.account, OTHER, "{call:?}");
     // Its pods are outside of that VPC.
     assert_eq!(call.param("Targets.member.1.AvailabilityZone"), Some("all"));
+    // The machines of its pods are in Elbow's own account.
+    let opening = JournalFilter {
+        action: Some("AuthorizeSecurityGroupIngress".to_owned()),
+        ..JournalFilter::default()
+    };
+    let opened = sandbox.aws().wait_journal(&opening, LIMIT).await.entries;
+    let [opening] = &opened[..] else {
+        panic!("{opened:?}")
+    };
+    assert_eq!(opening.account, fixture::ACCOUNT, "{opening:?}");
+    let opened = opening.param("GroupId");
+    assert_eq!(opened, Some(fixture::NODE_SECURITY_GROUP), "{opening:?}");
 
     sandbox
         .kubectl(&format!("delete targetgroupbinding {NAME}"))
