@@ -3,10 +3,9 @@
 use std::{env, fs, path::Path};
 
 use anyhow::{Context, bail};
-use prost::Message;
 use prost_types::{DescriptorProto, FileDescriptorSet};
 
-const FILES: [&str; 2] = ["elbow/agent/v1/agent.proto", "elbow/v1/elbow.proto"];
+const FILES: [&str; 2] = include!("../files.in");
 
 /// The package whose resources are read from REST's JSON.
 const RESOURCES: &str = "elbow.v1";
@@ -41,7 +40,6 @@ fn main() -> anyhow::Result<()> {
 
 fn generate(proto: &Path, out: &Path) -> anyhow::Result<()> {
     let descriptors = protox::compile(FILES, [proto]).context("the proto files do not compile")?;
-    fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
     let mut configured = tonic_prost_build::configure();
     for message in resources(&descriptors) {
         configured = configured.message_attribute(format!(".{RESOURCES}.{message}"), JSON);

@@ -33,7 +33,7 @@ pub mod v1 {
 }
 
 /// What `proto/` says, encoded, for reflection.
-pub const DESCRIPTORS: &[u8] = include_bytes!("gen/descriptors.bin");
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 
 pub mod convert;
 mod json_text;

@@ -52,7 +52,7 @@ pub async fn serve(
         .register_encoded_file_descriptor_set(wire::DESCRIPTORS)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()
-        .expect("the committed descriptors are those of the committed code");
+        .expect("protox encodes what it has compiled");
     routes.add_service(reflection);
     public.add_to(&mut routes);
     let router = builder.add_routes(routes.routes());

@@ -1,4 +1,4 @@
-//! gRPC by the bytes: every method of the committed descriptors, called with messages that are made from JSON or are none.
+//! gRPC by the bytes: every method of the descriptors, called with messages that are made from JSON or are none.
 
 use anyhow::Context;
 use prost::{
