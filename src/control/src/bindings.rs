@@ -6,12 +6,12 @@ use model::{
     BindingId, ClusterId, Name, TargetGroupArn,
     binding::{Binding, BindingSpec, Lifecycle, Origin, PortRef},
     cluster::{Cluster, ClusterSpec},
-    condition::Truth,
+    condition::{Problem, Reason, Truth},
     fact::ObjectName,
     ownership::Standing,
 };
 use serde_json::{Value, json};
-use store::{BindingFilter, Put, StoredBinding};
+use store::{BindingFilter, DeclaredGroup, Put, StoredBinding};
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
@@ -28,10 +28,18 @@ pub struct BindingName {
     pub object: ObjectName,
 }
 
+/// The target group that a binding is to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GroupRef {
+    Arn(TargetGroupArn),
+    /// The name by which it is declared.
+    Name(Name),
+}
+
 /// What is declared by API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApiSpec {
-    pub target_group: TargetGroupArn,
+    pub target_group: GroupRef,
     pub service: String,
     pub port: PortRef,
 }
@@ -48,17 +56,57 @@ impl ApiSpec {
             PortRef::Number(number) => json!(number),
             PortRef::Name(name) => json!(name),
         };
-        let mut source =
-            json!({ "targetGroupARN": target_group, "serviceRef": { "name": service, "port": port } });
-        // A group of another account is reached as an object would reach it: by the role that the cluster has for it.
-        let account = &target_group.shard().account;
-        let role = cluster.roles.iter().find(|role| role.arn.account() == account);
-        if let Some(role) = role.filter(|_| *account != cluster.account) {
-            source["iamRoleArnToAssume"] = json!(role.arn);
-            source["assumeRoleExternalId"] = json!(role.external_id);
+        let mut source = json!({ "serviceRef": { "name": service, "port": port } });
+        match target_group {
+            GroupRef::Arn(arn) => with_arn(&source, arn, cluster),
+            GroupRef::Name(name) => {
+                source[BY_NAME] = json!(name);
+                source
+            }
         }
-        source
     }
+
+    /// What a stored text declares.
+    fn of(source: &Value) -> Option<Self> {
+        let target_group = match group_name(source) {
+            Some(name) => GroupRef::Name(name),
+            None => GroupRef::Arn(source["targetGroupARN"].as_str()?.parse().ok()?),
+        };
+        let service_ref = &source["serviceRef"];
+        Some(Self {
+            target_group,
+            service: service_ref["name"].as_str()?.to_owned(),
+            port: match &service_ref["port"] {
+                Value::String(name) => PortRef::Name(name.clone()),
+                number => PortRef::Number(number.as_u64()?.try_into().ok()?),
+            },
+        })
+    }
+}
+
+/// The field of a stored text that names a declared target group. No object has it.
+const BY_NAME: &str = "targetGroup";
+
+/// The name by which a text that was declared by API refers to its target group, if it does.
+pub(crate) fn group_name(source: &Value) -> Option<Name> {
+    source.get(BY_NAME)?.as_str()?.parse().ok()
+}
+
+/// The text of a binding to this group. One of another account is reached as an object would reach it: by the role that the
+/// cluster has for it.
+pub(crate) fn with_arn(source: &Value, arn: &TargetGroupArn, cluster: &ClusterSpec) -> Value {
+    let mut source = source.clone();
+    if let Some(fields) = source.as_object_mut() {
+        fields.remove(BY_NAME);
+    }
+    source["targetGroupARN"] = json!(arn);
+    let account = &arn.shard().account;
+    let role = cluster.roles.iter().find(|role| role.arn.account() == account);
+    if let Some(role) = role.filter(|_| *account != cluster.account) {
+        source["iamRoleArnToAssume"] = json!(role.arn);
+        source["assumeRoleExternalId"] = json!(role.external_id);
+    }
+    source
 }
 
 impl Control {
@@ -122,7 +170,8 @@ impl Control {
         }
     }
 
-    /// Declares a binding or changes one that was declared here.
+    /// Declares a binding or changes one that was declared here. One to a managed group that AWS has not made yet waits for
+    /// it.
     pub async fn put_binding(
         &self,
         principal: &Principal,
@@ -134,26 +183,39 @@ impl Control {
         text::object_name(&name.object)?;
         text::dns_subdomain("spec.service", &spec.service)?;
         let cluster = self.cluster(&name.cluster).await?.cluster;
-        self.require_admission(&cluster, &name.object.namespace, &spec.target_group)
-            .await?;
+        if let GroupRef::Arn(arn) = &spec.target_group {
+            self.require_admission(&cluster, &name.object.namespace, arn)
+                .await?;
+        }
         let source = spec.source(&cluster.spec);
-        let spec = translate::target_group_binding(&source, &cluster.spec, &|_| Vec::new());
-        let spec = spec.map_err(|problem| Error::Invalid {
-            field: problem.field.as_deref().map(api_field),
-            message: problem.message,
-        })?;
+        let compiler = self.compiler(&cluster, [&source].into_iter()).await?;
+        let verdict = compiler.compile_declared(&name.object.namespace, &source);
+        if let Err(problem) = &verdict
+            && problem.reason != Reason::TargetGroupPending
+        {
+            return Err(Error::Invalid {
+                field: problem.field.as_deref().map(api_field),
+                message: problem.message.clone(),
+            });
+        }
         let stored = self.active_api_binding(cluster.id, &name.object).await?;
         write
             .expected
             .check(stored.as_ref().map(|stored| stored.binding.version))?;
         if write.dry_run {
-            return would_be(stored, cluster.id, name, spec);
+            return would_be(stored, cluster.id, name, spec, verdict);
         }
         let expected = write.expected.version();
         let put = self
             .store
-            .put_binding(actor, cluster.id, &name.object, &source, &spec, expected)
+            .put_binding(actor, cluster.id, &name.object, &source, &verdict, expected)
             .await?;
+        if let (Err(_), GroupRef::Name(group)) = (&verdict, &spec.target_group)
+            && let Some(DeclaredGroup { arn: Some(_), .. }) = self.store.declared_group(group).await?
+        {
+            // AWS has named it since, and whoever was to be told may not have seen this binding.
+            self.recompile(&cluster).await?;
+        }
         let created = matches!(put, Put::Created(_));
         let id = put.into_inner().id;
         let stored = self
@@ -283,9 +345,15 @@ fn would_be(
     stored: Option<StoredBinding>,
     cluster: ClusterId,
     name: &BindingName,
-    spec: BindingSpec,
+    declared: ApiSpec,
+    verdict: Result<BindingSpec, Problem>,
 ) -> Result<Written<BindingView>, Error> {
-    let Some(mut stored) = stored else {
+    let target_group = verdict.as_ref().ok().map(|spec| spec.target_group.clone());
+    let (spec, problem) = match verdict {
+        Ok(spec) => (Some(spec), None),
+        Err(problem) => (None, Some(problem)),
+    };
+    let Some(stored) = stored else {
         let binding = Binding {
             id: BindingId(Uuid::nil()),
             cluster,
@@ -294,13 +362,14 @@ fn would_be(
             generation: 1,
             lifecycle: Lifecycle::Active,
             standing: Standing::Served,
-            spec: Some(spec),
-            problem: None,
+            spec,
+            problem,
             version: 1,
         };
         let value = BindingView {
             cluster: name.cluster.clone(),
             binding,
+            declared: Some(declared),
             created_at: None,
             status: None,
         };
@@ -310,7 +379,7 @@ fn would_be(
         .binding
         .spec
         .as_ref()
-        .filter(|before| before.target_group != spec.target_group)
+        .filter(|before| target_group.as_ref() != Some(&before.target_group))
     {
         let message = format!(
             "binding `{}` is to {} and cannot become one to another target group: delete it and declare it anew",
@@ -318,13 +387,16 @@ fn would_be(
         );
         return Err(Error::Conflict(message));
     }
-    if stored.binding.spec.as_ref() != Some(&spec) {
-        stored.binding.spec = Some(spec);
-        stored.binding.version += 1;
+    let mut value = BindingView::from(stored);
+    if value.binding.spec != spec || value.declared.as_ref() != Some(&declared) {
+        value.binding.spec = spec;
+        value.binding.problem = problem;
+        value.binding.version += 1;
+        value.declared = Some(declared);
     }
     Ok(Written {
         created: false,
-        value: stored.into(),
+        value,
     })
 }
 
@@ -333,7 +405,7 @@ impl From<StoredBinding> for BindingView {
         let StoredBinding {
             binding,
             cluster_name,
-            source: _,
+            source,
             object_version: _,
             created_at,
             status,
@@ -341,9 +413,14 @@ impl From<StoredBinding> for BindingView {
             marks: _,
             adopted_at: _,
         } = stored;
+        let declared = match binding.origin {
+            Origin::Api => ApiSpec::of(&source),
+            Origin::Object => None,
+        };
         Self {
             cluster: cluster_name,
             binding,
+            declared,
             created_at: Some(created_at),
             status,
         }

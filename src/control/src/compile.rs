@@ -3,15 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::{
+    Name,
     binding::{BindingSpec, Lifecycle, Origin},
     cluster::Cluster,
-    condition::Problem,
-    target_group::TargetGroup,
+    condition::{Problem, Reason},
+    managed::{DefinitionSpec, Ending},
+    target_group::{self, TargetGroup},
 };
 use serde_json::Value;
-use store::BindingFilter;
+use store::{BindingFilter, DeclaredGroup};
+use tokio::time::timeout;
 
-use crate::{Control, Error};
+use crate::{Control, Error, bindings};
 
 /// Bindings that are recompiled at once.
 const BATCH: u32 = 200;
@@ -22,6 +25,8 @@ pub(crate) struct Compiler {
     cluster: Cluster,
     /// AWS name → the groups of the cluster's shard that were declared and have it.
     named: BTreeMap<String, Vec<TargetGroup>>,
+    /// By the names that bindings declared by API use.
+    declared: BTreeMap<Name, DeclaredGroup>,
 }
 
 impl Compiler {
@@ -37,6 +42,40 @@ impl Compiler {
         };
         translate::target_group_binding(text, &self.cluster.spec, &by_name)
     }
+
+    /// The same for the text of a binding that was declared by API.
+    pub(crate) fn compile_declared(&self, namespace: &str, text: &Value) -> Result<BindingSpec, Problem> {
+        const FIELD: &str = "spec.targetGroup";
+        let Some(name) = bindings::group_name(text) else {
+            return self.compile(namespace, text);
+        };
+        let group = self.declared.get(&name).filter(|group| {
+            let DeclaredGroup { clusters, grants, .. } = group;
+            target_group::admits(clusters, grants, &self.cluster.name, namespace)
+        });
+        let Some(group) = group else {
+            let message = format!(
+                "no target group is declared as `{name}` that admits namespace `{namespace}` of cluster `{}`: declare it with \
+                 PUT /v1/target-groups/{name}, or have its owner add the cluster to spec.clusters or the namespace to \
+                 spec.grants",
+                self.cluster.name
+            );
+            return Err(Problem::at(Reason::TargetGroupNotDeclared, FIELD, message));
+        };
+        let ending = group.managed.as_ref().and_then(|managed| managed.ending);
+        if matches!(ending, Some(Ending::Delete | Ending::Keep)) {
+            let message = format!("target group `{name}` is on its way out: bind another one");
+            return Err(Problem::at(Reason::TargetGroupNotDeclared, FIELD, message));
+        }
+        let Some(arn) = &group.arn else {
+            let message = format!(
+                "target group `{name}` is not there yet, and is bound once AWS has made it: `elbow describe target-group \
+                 {name}` says what it waits for"
+            );
+            return Err(Problem::at(Reason::TargetGroupPending, FIELD, message));
+        };
+        self.compile(namespace, &bindings::with_arn(text, arn, &self.cluster.spec))
+    }
 }
 
 impl Control {
@@ -46,7 +85,15 @@ impl Control {
         cluster: &Cluster,
         texts: impl Iterator<Item = &'a Value>,
     ) -> Result<Compiler, Error> {
+        let texts: Vec<_> = texts.collect();
+        let mut declared = BTreeMap::new();
+        for name in texts.iter().filter_map(|text| bindings::group_name(text)) {
+            if let Some(group) = self.store.declared_group(&name).await? {
+                declared.insert(name, group);
+            }
+        }
         let names: BTreeSet<_> = texts
+            .iter()
             .filter_map(|text| text.get("targetGroupName")?.as_str())
             .collect();
         let shard = cluster.spec.shard();
@@ -58,6 +105,7 @@ impl Control {
         Ok(Compiler {
             cluster: cluster.clone(),
             named,
+            declared,
         })
     }
 
@@ -65,7 +113,6 @@ impl Control {
     pub(crate) async fn recompile(&self, cluster: &Cluster) -> Result<(), Error> {
         let filter = BindingFilter {
             cluster: Some(cluster.id),
-            origin: Some(Origin::Object),
             in_error: true,
             ..BindingFilter::default()
         };
@@ -83,12 +130,45 @@ impl Control {
                 .iter()
                 .filter(|stored| stored.binding.lifecycle == Lifecycle::Active)
             {
-                let verdict = compiler.compile(&stored.binding.object.namespace, &stored.source);
+                let namespace = &stored.binding.object.namespace;
+                let verdict = match stored.binding.origin {
+                    Origin::Object => compiler.compile(namespace, &stored.source),
+                    Origin::Api => compiler.compile_declared(namespace, &stored.source),
+                };
                 self.store
                     .rejudge(stored.binding.id, stored.binding.version, &verdict)
                     .await?;
             }
         }
+    }
+
+    /// Judges bindings that refer to managed groups by name when AWS has named these, for ever. A lost wake costs one poll.
+    pub(crate) async fn announce(&self) {
+        let mut declared = self.wakes.declared();
+        loop {
+            declared.mark_unchanged();
+            if let Err(error) = Box::pin(self.announce_groups()).await {
+                tracing::warn!(error = %error, "bindings to new target groups were not judged and are looked at again");
+            }
+            timeout(self.settings.poll, declared.changed()).await.ok();
+        }
+    }
+
+    async fn announce_groups(&self) -> Result<(), Error> {
+        let groups = self.store.unannounced_groups().await?;
+        if groups.is_empty() {
+            return Ok(());
+        }
+        let admitted: BTreeSet<_> = groups
+            .iter()
+            .flat_map(DefinitionSpec::admitted_clusters)
+            .collect();
+        for name in admitted {
+            if let Some(state) = self.store.cluster(name).await? {
+                self.recompile(&state.cluster).await?;
+            }
+        }
+        Ok(self.store.announced_groups(&groups).await?)
     }
 }
 

@@ -89,7 +89,8 @@ impl Control {
         }
     }
 
-    /// Passes the database's wakes on to the sessions of this process, and polls for what they may have missed.
+    /// Passes the database's wakes on to the sessions of this process, polls for what they may have missed, judges bindings
+    /// anew when AWS has named their target groups, and forgets what is too old.
     pub fn spawn(&self, tasks: &Tasks, heard: store::Wakes) {
         let (wakes, soft) = (self.wakes.clone(), tasks.soft());
         tasks.spawn(TaskKind::Critical, "session wakes", async move {
@@ -99,6 +100,10 @@ impl Control {
         let poll = wakes.poll(self.store.clone(), self.settings.poll);
         tasks.spawn(TaskKind::Critical, "session poll", async move {
             soft.run_until_cancelled(poll).await;
+        });
+        let (control, soft) = (self.clone(), tasks.soft());
+        tasks.spawn(TaskKind::Critical, "new target groups", async move {
+            soft.run_until_cancelled(control.announce()).await;
         });
         let (control, soft) = (self.clone(), tasks.soft());
         tasks.spawn(TaskKind::Critical, "retention", async move {

@@ -16,6 +16,8 @@ use model::{
 };
 use store::{DeclaredGroup, ManagedState};
 
+use crate::bindings::ApiSpec;
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClusterView {
     pub cluster: Cluster,
@@ -56,6 +58,8 @@ pub struct TargetGroupView {
 pub struct BindingView {
     pub cluster: Name,
     pub binding: Binding,
+    /// What was declared; `None`: it is an object's.
+    pub declared: Option<ApiSpec>,
     /// `None`: it is only what a dry run says would be.
     pub created_at: Option<Timestamp>,
     /// `None`: not yet looked at.

@@ -21,6 +21,7 @@ const BATCH: usize = 1000;
 pub(crate) struct Wakes {
     clusters: Arc<Mutex<HashMap<ClusterId, Waiting>>>,
     events: watch::Sender<()>,
+    declared: watch::Sender<()>,
 }
 
 #[derive(Debug, Default)]
@@ -44,6 +45,11 @@ impl Wakes {
         self.events.subscribe()
     }
 
+    /// Hears that AWS has named managed target groups.
+    pub(crate) fn declared(&self) -> watch::Receiver<()> {
+        self.declared.subscribe()
+    }
+
     fn wake(&self, cluster: ClusterId) {
         if let Some(waiting) = self.waiting().get(&cluster) {
             waiting.wake.send_replace(());
@@ -52,6 +58,7 @@ impl Wakes {
 
     fn wake_all(&self) {
         self.events.send_replace(());
+        self.declared.send_replace(());
         for waiting in self.waiting().values() {
             waiting.wake.send_replace(());
         }
@@ -70,11 +77,13 @@ impl Wakes {
                 Wake::Events => {
                     self.events.send_replace(());
                 }
+                Wake::Declared => {
+                    self.declared.send_replace(());
+                }
                 Wake::Group(_)
                 | Wake::News(..)
                 | Wake::SecurityGroup(..)
                 | Wake::ManagedGroup(..)
-                | Wake::Declared
                 | Wake::Shard(_) => {}
             }
         }

@@ -300,7 +300,7 @@ impl Kind {
                 Column::new("AGE", |it, now| age(it, "/metadata/createdAt", now)),
                 Column::wide("ORIGIN", |it, _| text(it, "/origin")),
                 Column::wide("LIFECYCLE", |it, _| text(it, "/status/lifecycle")),
-                Column::wide("TARGET GROUP", |it, _| arn_name(it, "/spec/targetGroupArn")),
+                Column::wide("TARGET GROUP", |it, _| arn_name(it, "/status/targetGroupArn")),
                 Column::wide("MESSAGE", |it, _| text(it, "/status/ready/message")),
             ],
             Self::Endpoints => vec![

@@ -4,7 +4,7 @@
 //! apiVersion: elbow.dev/v1
 //! kind: Binding
 //! metadata: {cluster: east, namespace: shop, name: web}
-//! spec: {targetGroupArn: "arn:…", service: web, port: "80"}
+//! spec: {targetGroup: web, service: web, port: "80"}
 //! ```
 //!
 //! `kind` is `Account`, `Cluster`, `TargetGroup` or `Binding`; `metadata` names the resource as its REST path does; `spec` is the

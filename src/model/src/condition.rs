@@ -29,6 +29,8 @@ pub enum Reason {
     Invalid,
     /// No declared target group has this ARN or name.
     TargetGroupNotDeclared,
+    /// The declared target group is one that Elbow makes, and AWS has not named it yet.
+    TargetGroupPending,
     /// The declared target group does not admit this cluster, or not this namespace of it.
     ClusterNotAdmitted,
     /// Nobody declared the target group, and another namespace was there first.
@@ -80,7 +82,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 35] = [
         Self::Reconciled,
         Self::Progressing,
         Self::Held,
@@ -91,6 +93,7 @@ impl Reason {
         Self::Contested,
         Self::Invalid,
         Self::TargetGroupNotDeclared,
+        Self::TargetGroupPending,
         Self::ClusterNotAdmitted,
         Self::NotGranted,
         Self::TargetGroupNotShared,

@@ -48,10 +48,7 @@ pub struct Grant {
 impl TargetGroupSpec {
     /// Whether bindings of the cluster's namespace may use the group.
     pub fn admits(&self, cluster: &Name, namespace: &str) -> bool {
-        let granted = |grant: &Grant| {
-            grant.cluster == *cluster && grant.namespaces.iter().any(|granted| granted == namespace)
-        };
-        self.clusters.contains(cluster) || self.grants.iter().any(granted)
+        admits(&self.clusters, &self.grants, cluster, namespace)
     }
 
     /// Every cluster that may use the group, in part or in whole.
@@ -68,6 +65,14 @@ impl TargetGroupSpec {
             .next()
             .is_some_and(|first| clusters.any(|other| other != first))
     }
+}
+
+/// Whether who is named here includes the cluster's namespace.
+pub fn admits(clusters: &[Name], grants: &[Grant], cluster: &Name, namespace: &str) -> bool {
+    let granted = |grant: &Grant| {
+        grant.cluster == *cluster && grant.namespaces.iter().any(|granted| granted == namespace)
+    };
+    clusters.contains(cluster) || grants.iter().any(granted)
 }
 
 /// A declared target group.

@@ -280,6 +280,7 @@ impl Store {
                      let it go with inAws=keep"
                 )));
             }
+            refuse_awaited(tx, name).await?;
             let group = target_group::for_update(tx, name).await?;
             if let Some(group) = &group {
                 target_group::refuse_used(tx, name, &group.spec.arn).await?;
@@ -630,6 +631,25 @@ async fn refuse_other(
         ))),
         _ => Ok(()),
     }
+}
+
+/// Bindings may wait for a group that is not there yet.
+async fn refuse_awaited(connection: &mut PgConnection, name: &Name) -> Result<()> {
+    let waiting = sqlx::query_scalar!(
+        r#"
+        select count(*) as "waiting!" from bindings
+        where origin = 'api' and deleted_at is null and spec is null and source ->> 'targetGroup' = $1
+        "#,
+        name.as_str(),
+    )
+    .fetch_one(connection)
+    .await?;
+    if waiting == 0 {
+        return Ok(());
+    }
+    Err(Error::Constraint(format!(
+        "{waiting} bindings wait for target group `{name}`: delete them first"
+    )))
 }
 
 /// AWS has each name once, and so have we.

@@ -293,12 +293,9 @@ pub(crate) async fn check_group(
     if !step.writes_aws() {
         return Ok(());
     }
-    let grants = definition.spec.grants.iter().map(|grant| &grant.cluster);
     let clusters: Vec<_> = definition
         .spec
-        .clusters
-        .iter()
-        .chain(grants)
+        .admitted_clusters()
         .map(ToString::to_string)
         .collect();
     let paused = sqlx::query_scalar!(

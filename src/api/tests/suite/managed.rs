@@ -8,7 +8,9 @@ use model::{
     condition::{Readiness, Reason, Truth},
     managed::{Difference, GroupPlan, GroupStatus, GroupStep},
 };
+use runtime::Tasks;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use crate::support::{ARN, Answer, Api};
 
@@ -47,8 +49,9 @@ fn told(answer: &Answer) -> (u16, &str, &str) {
 
 /// A declared group that AWS has made, as its shard's writer tells of it.
 async fn made(api: &Api) -> anyhow::Result<()> {
-    let created = put(api, "", &spec(|_| ())).await?;
-    anyhow::ensure!(created.status == 201, "{created:?}");
+    if call(api, "GET", PATH).await?.status == 404 {
+        put(api, "", &spec(|_| ())).await?;
+    }
     let (store, name) = (&api.store, "web".parse()?);
     let leases = store.lease("replica-0", Duration::from_mins(10), 1).await?;
     let fence = leases.first().context("a shard")?.fence();
@@ -258,6 +261,92 @@ async fn a_managed_group_ends_only_by_a_choice_and_not_while_it_is_protected_or_
     assert_eq!(going.body["status"]["managed"]["ending"], "delete");
     let again = put(&api, "", &off).await?;
     assert!(told(&again).2.contains("on its way out"), "{again:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_binding_by_name_waits_for_its_group_and_is_to_it_once_aws_has_made_it() -> anyhow::Result<()> {
+    let api = Api::start().await?;
+    let path = "/v1/clusters/one/bindings/default/web";
+    let bind = async |path: &str, spec: Value| {
+        let json = [("content-type", "application/json")];
+        api.call("PUT", path, &json, json!({ "spec": spec }).to_string())
+            .await
+    };
+    let by_name = json!({"targetGroup": "web", "service": "web", "port": "http"});
+    for (spec, field) in [
+        (by_name.clone(), "spec.targetGroup"),
+        (json!({"service": "web", "port": "http"}), "spec.targetGroupArn"),
+        (
+            json!({"targetGroup": "web", "targetGroupArn": ARN, "service": "web", "port": "1"}),
+            "spec.targetGroupArn",
+        ),
+    ] {
+        let refused = bind(path, spec).await?;
+        assert_eq!((told(&refused).0, told(&refused).1), (422, field), "{refused:?}");
+    }
+
+    let protected = spec(|spec| spec["managed"]["deletionProtection"] = json!(false));
+    put(&api, "", &protected).await?;
+    let tried = bind(&format!("{path}?dryRun=true"), by_name.clone()).await?;
+    assert_eq!(
+        tried.body["status"]["ready"]["reason"], "TargetGroupPending",
+        "{tried:?}"
+    );
+    let pending = bind(path, by_name.clone()).await?;
+    assert_eq!(
+        (pending.status.as_u16(), &pending.body["spec"]),
+        (201, &by_name),
+        "{pending:?}"
+    );
+    assert_eq!(pending.body["status"]["ready"]["reason"], "TargetGroupPending");
+    assert_eq!(pending.body["status"].get("targetGroupArn"), None);
+    let waiting = call(&api, "DELETE", &format!("{PATH}?inAws=delete")).await?;
+    assert!(told(&waiting).2.contains("1 bindings wait"), "{waiting:?}");
+
+    let tasks = Tasks::new();
+    api.spawn(&tasks);
+    made(&api).await?;
+    let bound = timeout(Duration::from_mins(1), async {
+        loop {
+            let binding = call(&api, "GET", &format!("{path}?wait=1s")).await?;
+            if binding.body["status"]["targetGroupArn"] == ARN {
+                return anyhow::Ok(binding);
+            }
+        }
+    })
+    .await??;
+    assert_eq!(bound.body["spec"], by_name, "it stays as it was declared");
+    assert_eq!(api.store.unannounced_groups().await?, []);
+    let same = bind(path, by_name).await?;
+    assert_eq!(
+        (same.status.as_u16(), &same.body["version"]),
+        (200, &bound.body["version"])
+    );
+    let used = call(&api, "DELETE", &format!("{PATH}?inAws=delete")).await?;
+    assert!(told(&used).2.contains("used by 1 bindings"), "{used:?}");
+
+    // One that comes later is to it at once, and one that never was is gone at once.
+    let second = "/v1/clusters/one/bindings/shop/web";
+    let second_spec = json!({"targetGroup": "web", "service": "web", "port": "80"});
+    let second = bind(second, second_spec).await?;
+    assert_eq!(second.body["status"]["targetGroupArn"], ARN, "{second:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_binding_that_waits_for_a_group_is_gone_when_it_is_deleted() -> anyhow::Result<()> {
+    let api = Api::start().await?;
+    put(&api, "", &spec(|_| ())).await?;
+    let manifest = json!({"apiVersion": "elbow.dev/v1", "kind": "Binding",
+        "metadata": {"cluster": "one", "namespace": "default", "name": "web"},
+        "spec": {"targetGroup": "web", "service": "web", "port": "80"}});
+    api.elbow("apply -f -", &manifest.to_string()).await?;
+    let table = api.elbow("get bindings", "").await?;
+    assert!(table.contains("TargetGroupPending"), "{table}");
+    api.elbow("delete binding one/default/web", "").await?;
+    let listed = call(&api, "GET", "/v1/bindings").await?;
+    assert_eq!(listed.body["items"], json!([]));
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 use crate::support::{ARN, Fixture, WRITE, arn, cluster_spec, name};
 use control::{
     Error, Expected, Kind, Page, Write,
-    bindings::{ApiSpec, BindingName},
+    bindings::{ApiSpec, BindingName, GroupRef},
     target_groups::GroupSpec,
 };
 use model::{cluster::Mode, fact::ObjectName, target_group::TargetGroupSpec};
@@ -22,7 +22,7 @@ fn binding(object: &str) -> BindingName {
 
 fn spec(service: &str) -> ApiSpec {
     ApiSpec {
-        target_group: arn(ARN),
+        target_group: GroupRef::Arn(arn(ARN)),
         service: service.to_owned(),
         port: "80".parse().unwrap(),
     }

@@ -383,7 +383,7 @@ async fn a_session_is_woken_by_what_concerns_its_cluster() -> anyhow::Result<()>
         object: ObjectName::new("default", "web"),
     };
     let spec = control::bindings::ApiSpec {
-        target_group: arn(ARN),
+        target_group: control::bindings::GroupRef::Arn(arn(ARN)),
         service: "web".into(),
         port: "80".parse().unwrap(),
     };

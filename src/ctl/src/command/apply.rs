@@ -20,8 +20,9 @@ use crate::{
 ///   apiVersion: elbow.dev/v1
 ///   kind: Binding
 ///   metadata: {cluster: east, namespace: shop, name: web}
-///   spec: {targetGroupArn: "arn:…", service: web, port: "80"}
+///   spec: {targetGroup: web, service: web, port: "80"}
 ///
+/// A binding names its target group as it is declared, or by `targetGroupArn`.
 /// A TargetGroup with `spec.managed` is made, changed and deleted in AWS by Elbow; one without is somebody else's, named by
 /// `spec.arn`. `elbow get KIND NAME -o yaml` writes this form. `metadata.version`, if given, must be what is stored. Documents are
 /// applied in their order; one that is refused stops none of the others.

@@ -58,7 +58,7 @@ impl Describe {
                 }
                 let of_group = |resource: &Value, pointer: &str| text(resource, pointer) == arn;
                 let mut bindings = Kind::Bindings.list(client, &Filter::default()).await?;
-                bindings.retain(|binding| of_group(binding, "/spec/targetGroupArn"));
+                bindings.retain(|binding| of_group(binding, "/status/targetGroupArn"));
                 section(console, Kind::Bindings, &bindings)?;
                 let mut holds = Kind::Holds.list(client, &Filter::default()).await?;
                 holds.retain(|hold| of_group(hold, "/targetGroupArn"));

@@ -67,6 +67,12 @@ pub struct DefinitionSpec {
 }
 
 impl DefinitionSpec {
+    /// Every cluster that may use the group, in part or in whole.
+    pub fn admitted_clusters(&self) -> impl Iterator<Item = &Name> {
+        let granted = self.grants.iter().map(|grant| &grant.cluster);
+        self.clusters.iter().chain(granted)
+    }
+
     /// What bindings see of it, once it is there.
     pub fn declared(&self, arn: TargetGroupArn) -> TargetGroupSpec {
         TargetGroupSpec {

@@ -182,7 +182,7 @@ async fn a_declared_binding_lives_beside_an_object_of_its_name() -> Result<()> {
                 fixture.cluster,
                 &object("web"),
                 &text,
-                &spec("web", service),
+                &Ok(spec("web", service)),
                 expected,
             )
             .await

@@ -344,7 +344,7 @@ async fn a_group_that_is_used_is_not_ended_and_one_that_was_never_made_is_gone_a
             writer.fixture.cluster,
             &bound,
             &json!({}),
-            &binding_spec("web", "web"),
+            &Ok(binding_spec("web", "web")),
             None,
         )
         .await?;

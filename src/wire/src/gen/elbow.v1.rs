@@ -404,7 +404,7 @@ pub struct Binding {
     pub origin: ::prost::alloc::string::String,
     #[prost(message, optional, tag = "6")]
     pub metadata: ::core::option::Option<Metadata>,
-    /// The last valid spec; absent: there has never been one.
+    /// What was declared; of an object, the last valid spec. Absent: there has never been one.
     #[prost(message, optional, tag = "7")]
     pub spec: ::core::option::Option<BindingSpec>,
     #[prost(message, optional, tag = "8")]
@@ -416,15 +416,18 @@ pub struct Binding {
 #[serde(rename_all = "camelCase", default)]
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct BindingSpec {
-    /// The ARN of a declared target group that admits the cluster; cannot change.
-    #[prost(string, tag = "1")]
-    pub target_group_arn: ::prost::alloc::string::String,
+    /// The ARN of a declared target group that admits the cluster; cannot change. Absent: `target_group` says which.
+    #[prost(string, optional, tag = "1")]
+    pub target_group_arn: ::core::option::Option<::prost::alloc::string::String>,
     /// The Service, in the binding's namespace.
     #[prost(string, tag = "2")]
     pub service: ::prost::alloc::string::String,
     /// A port of the Service, by number or by name, as text.
     #[prost(string, tag = "3")]
     pub port: ::prost::alloc::string::String,
+    /// In place of the ARN: the name by which the target group is declared. It may be one that AWS has not made yet.
+    #[prost(string, optional, tag = "4")]
+    pub target_group: ::core::option::Option<::prost::alloc::string::String>,
 }
 /// What became of a binding.
 #[derive(serde::Serialize, serde::Deserialize)]
@@ -451,6 +454,9 @@ pub struct BindingStatus {
     /// Registered targets that a hold keeps although they are not wanted.
     #[prost(uint32, tag = "7")]
     pub held: u32,
+    /// The target group; absent: it is not known, or not there yet.
+    #[prost(string, optional, tag = "8")]
+    pub target_group_arn: ::core::option::Option<::prost::alloc::string::String>,
 }
 #[derive(serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase", default)]

@@ -1,7 +1,7 @@
 //! Bindings.
 
 use control::{
-    bindings::ApiSpec,
+    bindings::{ApiSpec, GroupRef},
     view::{AdoptionView, BindingView},
 };
 use model::{
@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{Metadata, cluster::Webhook, plan::Plan, word};
+use crate::problem::Kind;
 
 /// A Service's endpoints → a target group.
 #[derive(Debug, Serialize, ToSchema)]
@@ -28,7 +29,7 @@ pub(in crate::rest) struct Binding {
     /// `object` (a TargetGroupBinding in the cluster) or `api`.
     origin: String,
     metadata: Metadata,
-    /// The last valid spec; absent: there has never been one.
+    /// What was declared; of an object, the last valid spec. Absent: there has never been one.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     spec: Option<BindingSpec>,
@@ -39,9 +40,22 @@ pub(in crate::rest) struct Binding {
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(in crate::rest) struct BindingSpec {
-    /// The ARN of a declared target group that admits the cluster; cannot change.
-    #[schema(value_type = String)]
-    target_group_arn: TargetGroupArn,
+    /// The ARN of a declared target group that admits the cluster; cannot change. Absent: `targetGroup` says which.
+    #[serde(
+        default,
+        deserialize_with = "super::stated",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schema(value_type = String, nullable = false)]
+    target_group_arn: Option<TargetGroupArn>,
+    /// In its place: the name by which the target group is declared. It may be one that AWS has not made yet.
+    #[serde(
+        default,
+        deserialize_with = "super::stated",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schema(value_type = String, nullable = false)]
+    target_group: Option<Name>,
     /// The Service, in the binding's namespace.
     service: String,
     /// A port of the Service, by number or by name, as text.
@@ -58,6 +72,10 @@ pub(in crate::rest) struct BindingStatus {
     /// Who acts on it: `served`, `notServed`, `unstated` (the agent does not say), `managedByLbc`, `adopting` or `contested`.
     standing: String,
     ready: Condition,
+    /// The target group; absent: it is not known, or not there yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, nullable = false)]
+    target_group_arn: Option<TargetGroupArn>,
     /// The generation of the object, or the version of the API's binding, that `ready` speaks of; 0: none yet.
     observed_generation: i64,
     /// Targets that the binding wants.
@@ -118,6 +136,7 @@ impl From<BindingView> for Binding {
         let BindingView {
             cluster,
             binding,
+            declared,
             created_at,
             status,
         } = view;
@@ -133,6 +152,16 @@ impl From<BindingView> for Binding {
             problem,
             version,
         } = binding;
+        let target_group_arn = spec.as_ref().map(|spec| spec.target_group.clone());
+        let spec = match declared {
+            Some(declared) => Some(declared.into()),
+            None => spec.map(|spec| BindingSpec {
+                target_group_arn: Some(spec.target_group),
+                target_group: None,
+                service: spec.service,
+                port: spec.port,
+            }),
+        };
         Self {
             id,
             cluster,
@@ -140,12 +169,11 @@ impl From<BindingView> for Binding {
             name: object.name,
             origin: word(&origin),
             metadata: Metadata { created_at },
-            spec: spec.map(|spec| BindingSpec {
-                target_group_arn: spec.target_group,
-                service: spec.service,
-                port: spec.port,
-            }),
-            status: BindingStatus::of(lifecycle, standing, status, problem),
+            spec,
+            status: BindingStatus {
+                target_group_arn,
+                ..BindingStatus::of(lifecycle, standing, status, problem)
+            },
             version,
         }
     }
@@ -176,6 +204,7 @@ impl BindingStatus {
             lifecycle,
             standing: word(&standing),
             ready: ready.into(),
+            target_group_arn: None,
             observed_generation,
             desired,
             registered,
@@ -228,15 +257,48 @@ fn not_yet(problem: Option<Problem>) -> ModelStatus {
     }
 }
 
-impl From<BindingSpec> for ApiSpec {
-    fn from(spec: BindingSpec) -> Self {
+impl TryFrom<BindingSpec> for ApiSpec {
+    type Error = crate::problem::Problem;
+
+    fn try_from(spec: BindingSpec) -> Result<Self, Self::Error> {
         let BindingSpec {
             target_group_arn,
+            target_group,
             service,
             port,
         } = spec;
+        let target_group = match (target_group_arn, target_group) {
+            (Some(arn), None) => GroupRef::Arn(arn),
+            (None, Some(name)) => GroupRef::Name(name),
+            (Some(_), Some(_)) | (None, None) => {
+                let kind = Kind::Refused(control::Kind::Invalid);
+                let detail =
+                    "say which target group by its ARN, or by its name as `targetGroup`, and not both";
+                return Err(Self::Error::new(kind, detail).at("spec.targetGroupArn"));
+            }
+        };
+        Ok(Self {
+            target_group,
+            service,
+            port,
+        })
+    }
+}
+
+impl From<ApiSpec> for BindingSpec {
+    fn from(spec: ApiSpec) -> Self {
+        let ApiSpec {
+            target_group,
+            service,
+            port,
+        } = spec;
+        let (target_group_arn, target_group) = match target_group {
+            GroupRef::Arn(arn) => (Some(arn), None),
+            GroupRef::Name(name) => (None, Some(name)),
+        };
         Self {
-            target_group: target_group_arn,
+            target_group_arn,
+            target_group,
             service,
             port,
         }

@@ -185,7 +185,7 @@ async fn put(
 ) -> Answer<Response> {
     let write = params.expecting(expected);
     let written = control
-        .put_binding(&principal, &path.into(), body.spec.into(), write)
+        .put_binding(&principal, &path.into(), body.spec.try_into()?, write)
         .await?;
     let binding = Binding::from(written.value);
     Ok(versioned(put_status(written.created), binding.version, &binding))
