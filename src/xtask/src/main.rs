@@ -62,8 +62,12 @@ enum Chore {
         /// Which of them, for example `kills`; all of them without it
         name: Option<String>,
     },
-    /// Run the server of before the newest migration on the schema of after it
-    Skew,
+    /// Run an older server, that of before the newest migration, on the schema of this one
+    Skew {
+        /// The commit of the older server, e.g. of a release, in place of the one before the newest migration
+        #[arg(long)]
+        older: Option<String>,
+    },
     /// Build the Kubernetes control plane that the demo and the tests start
     Kubernetes,
 }
@@ -77,7 +81,7 @@ fn main() -> anyhow::Result<()> {
         Chore::Bench { name } => bench::run(&name),
         Chore::Sabotage { promise } => promises::run(promise.as_deref()),
         Chore::Soak { name } => soak::run(name.as_deref()),
-        Chore::Skew => skew::run(),
+        Chore::Skew { older } => skew::run(older),
         Chore::Kubernetes => {
             println!("{}", control_plane::provide()?.display());
             Ok(())

@@ -1,4 +1,4 @@
-//! `cargo xtask skew`: servers of before the newest migration on the schema of after it.
+//! `cargo xtask skew`: older servers, those of before the newest migration, on the schema of this one.
 //!
 //! Not a part of `cargo xtask test`, since it builds the programs of another commit.
 
@@ -9,12 +9,16 @@ use anyhow::{Context, Result};
 
 use crate::{cache, command, control_plane, demo, machine, postgres, postgres::Source};
 
-pub(crate) fn run() -> Result<()> {
+pub(crate) fn run(commit: Option<String>) -> Result<()> {
     machine::check()?;
     let kubernetes = control_plane::provide()?;
     let postgres = postgres::provide()?;
     let target = demo::target()?;
-    let older = older(target.parent().context("the target folder has no parent")?)?;
+    let commit = commit.map_or_else(before_migration, Ok)?;
+    let older = older(
+        target.parent().context("the target folder has no parent")?,
+        &commit,
+    )?;
     command::run(command::cargo().args(["build", "--workspace", "--bins"]))?;
     let mut test = command::with_database();
     test.args([
@@ -37,21 +41,26 @@ pub(crate) fn run() -> Result<()> {
     command::run(&mut test)
 }
 
-/// Builds the server of the commit before the newest migration, in a folder of its own, and answers where it is.
-fn older(target: &Path) -> Result<PathBuf> {
-    let checkout = cache::checkout();
-    let newest = newest_migration(checkout)?;
-    let git = || {
-        let mut git = Command::new("git");
-        git.arg("-C").arg(checkout);
-        git
-    };
+fn git() -> Command {
+    let mut git = Command::new("git");
+    git.arg("-C").arg(cache::checkout());
+    git
+}
+
+/// The commit before the newest migration.
+fn before_migration() -> Result<String> {
+    let newest = newest_migration(cache::checkout())?;
     let born = ["log", "--diff-filter=A", "--format=%H", "-1", "--", &newest];
     let born = command::output(git().args(born))
         .filter(|commit| !commit.is_empty())
         .with_context(|| {
             format!("{newest} is in no commit of this clone: commit it, or fetch the history")
         })?;
+    Ok(format!("{born}^"))
+}
+
+/// Builds the server of a commit, in a folder of its own, and answers where it is.
+fn older(target: &Path, commit: &str) -> Result<PathBuf> {
     let (source, build) = (target.join("skew/source"), target.join("skew/build"));
     // What an older run left behind is of another commit maybe.
     if source.exists() {
@@ -59,10 +68,9 @@ fn older(target: &Path) -> Result<PathBuf> {
     }
     std::fs::create_dir_all(&source).with_context(|| format!("cannot make {}", source.display()))?;
     let packed = target.join("skew/source.tar");
-    let before = format!("{born}^");
-    command::run(git().args(["archive", "--output"]).arg(&packed).arg(&before))?;
+    command::run(git().args(["archive", "--output"]).arg(&packed).arg(commit))?;
     command::run(Command::new("tar").arg("-xf").arg(&packed).arg("-C").arg(&source))?;
-    let what = format!("Building the server of before {newest}");
+    let what = format!("Building the server of {commit}");
     let mut cargo = command::cargo();
     cargo.args(["build", "--package", "server", "--bins", "--target-dir"]);
     command::watch(&what, cargo.arg(&build).current_dir(&source))?;
