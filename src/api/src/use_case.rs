@@ -126,6 +126,11 @@ pub const ALL: &[UseCase] = &[
         "InsightService/ListRulePlans",
         "get plans --security-group sg-0123456789abcdef0",
     ),
+    read(
+        "listGroupPlans",
+        "InsightService/ListGroupPlans",
+        "get plans --target-group web",
+    ),
     read("listHolds", "OperationService/ListHolds", "get holds --ended"),
     read(
         "getHold",

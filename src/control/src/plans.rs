@@ -8,6 +8,7 @@ use model::{
     binding::{Binding, Lifecycle, Origin},
     fact::ObjectName,
     group::{BoundService, GroupSnapshot},
+    managed::GroupPlan,
     ownership::Standing,
 };
 use planner::{Circumstances, Input, Seen};
@@ -35,6 +36,22 @@ impl Control {
             Some(arn) => self.store.plans(arn, after, page.rows()).await?,
             None => Vec::new(),
         };
+        Ok(page.cut(plans, |plan| plan.id.to_string()))
+    }
+
+    /// The journal of a managed group itself, the newest first. Who sees everything sees that of one that is gone, too.
+    pub async fn list_group_plans(
+        &self,
+        principal: &Principal,
+        target_group: &Name,
+        page: &Page,
+    ) -> Result<Listing<JournaledPlan<GroupPlan>>, Error> {
+        principal.read("list plans")?;
+        let after = page.after::<PlanId>()?;
+        if principal.scope.is_some() {
+            self.whole_target_group(principal, target_group).await?;
+        }
+        let plans = self.store.group_plans(target_group, after, page.rows()).await?;
         Ok(page.cut(plans, |plan| plan.id.to_string()))
     }
 

@@ -63,7 +63,7 @@ pub(crate) struct Filter {
     /// Only of this namespace.
     #[arg(long, short)]
     pub(crate) namespace: Option<String>,
-    /// Only of this target group (plans).
+    /// Only of this target group: what is in it and, of a managed one, itself (plans).
     #[arg(long, short = 'g')]
     pub(crate) target_group: Option<String>,
     /// The plans of this security group's rules instead (plans).
@@ -182,7 +182,11 @@ impl Kind {
             .names_or(client, filter.target_group.as_deref())
             .await?;
         for group in groups {
-            found.extend(client.list(&["plans"], vec![("targetGroup", group)]).await?);
+            let of_itself = client
+                .list(&["target-groups", &group, "plans"], Vec::new())
+                .await?;
+            let of_targets = client.list(&["plans"], vec![("targetGroup", group)]).await?;
+            found.extend(of_itself.into_iter().chain(of_targets));
         }
         found.sort_by_key(|plan| Reverse(text(plan, "/at")));
         Ok(found)
@@ -332,9 +336,10 @@ impl Kind {
             Self::Plans => vec![
                 Column::new("ID", |it, _| text(it, "/id")),
                 Column::new("AGE", |it, now| age(it, "/at", now)),
-                Column::new("OF", |it, _| match text(it, "/plan/securityGroup") {
-                    group if group.is_empty() => arn_name(it, "/plan/targetGroupArn"),
-                    group => group,
+                Column::new("OF", |it, _| {
+                    let named = ["/plan/securityGroup", "/plan/targetGroup"].map(|of| text(it, of));
+                    let named = named.into_iter().find(|name| !name.is_empty());
+                    named.unwrap_or_else(|| arn_name(it, "/plan/targetGroupArn"))
                 }),
                 Column::new("STEPS", |it, _| steps(&it["plan"])),
                 Column::new("HOLDS", |it, _| count(it, "/plan/holds")),
@@ -440,17 +445,16 @@ pub(crate) fn arn_name(resource: &Value, pointer: &str) -> String {
     arn.split('/').nth(1).unwrap_or(&arn).to_owned()
 }
 
-/// `register 3, deregister 1`.
+/// `register 3, deregister 1`; of a target group itself `create, setAttributes`.
 pub(crate) fn steps(plan: &Value) -> String {
     let steps = plan["steps"].as_array().into_iter().flatten();
     let said: Vec<_> = steps
         .map(|step| {
-            let on = if step["rules"].is_array() {
-                "/rules"
-            } else {
-                "/targets"
-            };
-            format!("{} {}", text(step, "/action"), count(step, on))
+            let action = text(step, "/action");
+            let on = ["rules", "targets"].into_iter().find(|on| step[on].is_array());
+            on.map_or(action.clone(), |on| {
+                format!("{action} {}", count(step, &format!("/{on}")))
+            })
         })
         .collect();
     if said.is_empty() {

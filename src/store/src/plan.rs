@@ -2,17 +2,21 @@
 
 use jiff::Timestamp;
 use jiff_sqlx::Timestamp as SqlTimestamp;
-use model::{PlanId, SecurityGroupId, TargetGroupArn, plan::Plan, rule_plan::RulePlan};
+use model::{
+    Name, PlanId, SecurityGroupId, TargetGroupArn, managed::GroupPlan, plan::Plan, rule_plan::RulePlan,
+};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use uuid::Uuid;
 
 use crate::{
     Error, Op, Result, Store,
+    ledger::Subject,
     row::{self, Row},
 };
 
-/// A plan that was carried out, or begun: of a target group, or the rules of a security group.
+/// A plan that was carried out, or begun: of what is in a target group, of a managed group itself, or of the rules of a
+/// security group.
 #[derive(Clone, Debug, PartialEq)]
 pub struct JournaledPlan<P = Plan> {
     pub id: PlanId,
@@ -55,23 +59,8 @@ impl Store {
         after: Option<PlanId>,
         limit: u32,
     ) -> Result<Vec<JournaledPlan>> {
-        let query = sqlx::query_as!(
-            PlanRow,
-            r#"
-            select id, at as "at: SqlTimestamp", epoch, body, outcome from plans
-            where target_group_arn = $1
-                and ($2::uuid is null or (at, id) < (select last.at, last.id from plans last where last.id = $2))
-            order by at desc, id desc limit $3
-            "#,
-            arn.to_string(),
-            after.map(|id| id.0),
-            row::limit(limit),
-        );
-        self.read(Op::Query, query.fetch_all(&self.pool))
-            .await?
-            .into_iter()
-            .map(TryInto::try_into)
-            .collect()
+        self.journaled(Subject::Targets(arn.to_string().as_str()), after, limit)
+            .await
     }
 
     /// The last plans of a security group's rules; as [`plans`](Self::plans).
@@ -81,17 +70,39 @@ impl Store {
         after: Option<PlanId>,
         limit: u32,
     ) -> Result<Vec<JournaledPlan<RulePlan>>> {
+        self.journaled(Subject::Rules(group.as_str()), after, limit).await
+    }
+
+    /// The last plans of a managed group itself; as [`plans`](Self::plans). They outlive the group.
+    pub async fn group_plans(
+        &self,
+        name: &Name,
+        after: Option<PlanId>,
+        limit: u32,
+    ) -> Result<Vec<JournaledPlan<GroupPlan>>> {
+        self.journaled(Subject::Group(name.as_str()), after, limit).await
+    }
+
+    async fn journaled<P: DeserializeOwned>(
+        &self,
+        subject: Subject<'_>,
+        after: Option<PlanId>,
+        limit: u32,
+    ) -> Result<Vec<JournaledPlan<P>>> {
+        let (arn, security_group, managed_group) = subject.columns();
         let query = sqlx::query_as!(
             PlanRow,
             r#"
             select id, at as "at: SqlTimestamp", epoch, body, outcome from plans
-            where security_group_id = $1
+            where (target_group_arn = $1 or security_group_id = $4 or managed_group = $5)
                 and ($2::uuid is null or (at, id) < (select last.at, last.id from plans last where last.id = $2))
             order by at desc, id desc limit $3
             "#,
-            group.as_str(),
+            arn,
             after.map(|id| id.0),
             row::limit(limit),
+            security_group,
+            managed_group,
         );
         self.read(Op::Query, query.fetch_all(&self.pool))
             .await?

@@ -8,9 +8,9 @@ use tonic::{Request, Response, Status};
 use wire::v1::{
     Event, ExplainRequest, ExplainResponse, FollowEventsRequest, FollowEventsResponse, GetByIdRequest,
     JournaledPlan, ListAuditRequest, ListAuditResponse, ListEndpointsRequest, ListEndpointsResponse,
-    ListPlansRequest, ListPlansResponse, ListRequest, ListRulePlansRequest, ListRulePlansResponse,
-    ListSecurityGroupsResponse, Manifests, Preview, PreviewPlanRequest, SecurityGroup,
-    insight_service_server::InsightService, preview_plan_request::Of,
+    ListGroupPlansRequest, ListGroupPlansResponse, ListPlansRequest, ListPlansResponse, ListRequest,
+    ListRulePlansRequest, ListRulePlansResponse, ListSecurityGroupsResponse, Manifests, Preview,
+    PreviewPlanRequest, SecurityGroup, insight_service_server::InsightService, preview_plan_request::Of,
 };
 
 use super::{Public, call::Call};
@@ -92,6 +92,22 @@ impl InsightService for Public {
     ) -> Result<Response<SecurityGroup>, Status> {
         let GetByIdRequest { id } = request.get_ref();
         Call::new(request.metadata(), Method::GET, &["security-groups", id])
+            .answer(self)
+            .await
+    }
+
+    async fn list_group_plans(
+        &self,
+        request: Request<ListGroupPlansRequest>,
+    ) -> Result<Response<ListGroupPlansResponse>, Status> {
+        let ListGroupPlansRequest {
+            target_group,
+            cursor,
+            limit,
+        } = request.get_ref();
+        let path = ["target-groups", target_group, "plans"];
+        Call::new(request.metadata(), Method::GET, &path)
+            .page(cursor, *limit)
             .answer(self)
             .await
     }

@@ -60,10 +60,11 @@ async fn made(api: &Api) -> anyhow::Result<()> {
         declared: "/ready".into(),
         observed: Some("/".into()),
     };
+    let confirm = GroupStep::Confirm { arn: ARN.parse()? };
     let plan = GroupPlan {
         name,
         version: 1,
-        steps: Vec::new(),
+        steps: vec![confirm.clone()],
         observe: None,
         wake_at: None,
         status: GroupStatus {
@@ -77,7 +78,6 @@ async fn made(api: &Api) -> anyhow::Result<()> {
             drift: vec![drift],
         },
     };
-    let confirm = GroupStep::Confirm { arn: ARN.parse()? };
     let id = PlanId(uuid::Uuid::from_u128(7));
     store.intend_group(&fence, id, &plan, &confirm).await?;
     store
@@ -403,6 +403,11 @@ async fn elbow_tries_applies_shows_and_deletes_a_managed_group() -> anyhow::Resu
         plan.contains("managed target group web: Drifted")
             && plan.contains("healthCheck.path=/, declared /ready"),
         "{plan}"
+    );
+    let journal = api.elbow("get plans --target-group web", "").await?;
+    assert!(
+        journal.contains("confirm") && journal.contains("web"),
+        "{journal}"
     );
     let described = api.elbow("describe tg web", "").await?;
     assert!(described.contains("runbooks/conditions/Drifted"), "{described}");

@@ -22,13 +22,24 @@ use crate::{
 
 /// What a plan is of.
 #[derive(Clone, Copy)]
-pub(super) enum Subject<'a> {
+pub(crate) enum Subject<'a> {
     /// Those of the target group of this ARN.
     Targets(&'a str),
     /// Those of the security group of this id.
     Rules(&'a str),
     /// The managed target group that is declared by this name.
     Group(&'a str),
+}
+
+impl<'a> Subject<'a> {
+    /// The columns of `plans` that say so: `target_group_arn`, `security_group_id`, `managed_group`.
+    pub(crate) fn columns(self) -> (Option<&'a str>, Option<&'a str>, Option<&'a str>) {
+        match self {
+            Self::Targets(arn) => (Some(arn), None, None),
+            Self::Rules(id) => (None, Some(id), None),
+            Self::Group(name) => (None, None, Some(name)),
+        }
+    }
 }
 
 /// How many plans of a group the journal keeps.
@@ -93,11 +104,7 @@ pub(super) async fn journal(
     subject: Subject<'_>,
     body: &Value,
 ) -> Result<bool> {
-    let (arn, security_group, managed_group) = match subject {
-        Subject::Targets(arn) => (Some(arn), None, None),
-        Subject::Rules(id) => (None, Some(id), None),
-        Subject::Group(name) => (None, None, Some(name)),
-    };
+    let (arn, security_group, managed_group) = subject.columns();
     let inserted = sqlx::query!(
         r#"
         with old as (

@@ -33,6 +33,7 @@ use crate::{Error, Op, Result, Store, row::Row};
 
 pub(crate) use groups::GroupRow;
 pub use groups::SettledStep;
+pub(crate) use intend::Subject;
 pub(crate) use rules::RuleRow;
 pub use rules::SettledRule;
 pub use settle::{Call, Outcome};

@@ -209,6 +209,16 @@ pub struct ListPlansRequest {
     pub limit: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListGroupPlansRequest {
+    /// The name by which it is declared.
+    #[prost(string, tag = "1")]
+    pub target_group: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub cursor: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "3")]
+    pub limit: u32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListRulePlansRequest {
     /// `sg-…`.
     #[prost(string, tag = "1")]
@@ -1276,6 +1286,39 @@ pub struct Widening {
     #[prost(message, repeated, tag = "2")]
     pub stands_for: ::prost::alloc::vec::Vec<Permission>,
 }
+/// What was to happen to a managed target group itself, and why the rest waited.
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GroupPlan {
+    #[prost(string, tag = "1")]
+    pub target_group: ::prost::alloc::string::String,
+    /// In the order in which they are applied.
+    #[prost(message, repeated, tag = "2")]
+    pub steps: ::prost::alloc::vec::Vec<ManagedStep>,
+    #[prost(message, repeated, tag = "3")]
+    pub holds: ::prost::alloc::vec::Vec<ManagedHold>,
+    #[prost(message, repeated, tag = "4")]
+    pub drift: ::prost::alloc::vec::Vec<Drift>,
+}
+/// A plan of a managed target group that was made, with what became of it.
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct JournaledGroupPlan {
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub at: ::prost::alloc::string::String,
+    /// The epoch of the replica that made it.
+    #[prost(uint64, tag = "3")]
+    pub epoch: u64,
+    #[prost(message, optional, tag = "4")]
+    pub plan: ::core::option::Option<GroupPlan>,
+    /// What became of its steps, with AWS's request ids; absent: not known.
+    #[prost(string, optional, tag = "5")]
+    pub outcome: ::core::option::Option<::prost::alloc::string::String>,
+}
 /// A plan of rules that was made, with what became of it.
 #[derive(serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -1661,6 +1704,16 @@ pub struct ListPlansResponse {
 pub struct ListSecurityGroupsResponse {
     #[prost(message, repeated, tag = "1")]
     pub items: ::prost::alloc::vec::Vec<SecurityGroup>,
+    /// The `cursor` of the next page; absent: this was the last.
+    #[prost(string, optional, tag = "2")]
+    pub next: ::core::option::Option<::prost::alloc::string::String>,
+}
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListGroupPlansResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub items: ::prost::alloc::vec::Vec<JournaledGroupPlan>,
     /// The `cursor` of the next page; absent: this was the last.
     #[prost(string, optional, tag = "2")]
     pub next: ::core::option::Option<::prost::alloc::string::String>,
@@ -4275,6 +4328,31 @@ pub mod insight_service_client {
                 .insert(GrpcMethod::new("elbow.v1.InsightService", "ListRulePlans"));
             self.inner.unary(req, path, codec).await
         }
+        /// The plans of a managed target group itself.
+        pub async fn list_group_plans(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListGroupPlansRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListGroupPlansResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/elbow.v1.InsightService/ListGroupPlans",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("elbow.v1.InsightService", "ListGroupPlans"));
+            self.inner.unary(req, path, codec).await
+        }
         pub async fn explain(
             &mut self,
             request: impl tonic::IntoRequest<super::ExplainRequest>,
@@ -4400,6 +4478,14 @@ pub mod insight_service_server {
             request: tonic::Request<super::ListRulePlansRequest>,
         ) -> std::result::Result<
             tonic::Response<super::ListRulePlansResponse>,
+            tonic::Status,
+        >;
+        /// The plans of a managed target group itself.
+        async fn list_group_plans(
+            &self,
+            request: tonic::Request<super::ListGroupPlansRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListGroupPlansResponse>,
             tonic::Status,
         >;
         async fn explain(
@@ -4807,6 +4893,52 @@ pub mod insight_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListRulePlansSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/elbow.v1.InsightService/ListGroupPlans" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListGroupPlansSvc<T: InsightService>(pub Arc<T>);
+                    impl<
+                        T: InsightService,
+                    > tonic::server::UnaryService<super::ListGroupPlansRequest>
+                    for ListGroupPlansSvc<T> {
+                        type Response = super::ListGroupPlansResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListGroupPlansRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as InsightService>::list_group_plans(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListGroupPlansSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -2,14 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use control::ManagedState;
+use control::{JournaledPlan, ManagedState};
+use jiff::Timestamp;
 use model::{
-    AccountId, Observed, Region,
+    AccountId, Name, Observed, PlanId, Region,
     cluster::VpcId,
     condition::{Readiness, Reason, Truth},
     managed::{
-        Attributes as ModelAttributes, Difference, DriftPolicy, Ending, GroupHold, GroupStep,
-        HealthCheck as ModelCheck, ManagedSpec, Protocol, ProtocolVersion, Setting, Settings,
+        Attributes as ModelAttributes, Difference, DriftPolicy, Ending, GroupHold, GroupPlan as ModelPlan,
+        GroupStep, HealthCheck as ModelCheck, ManagedSpec, Protocol, ProtocolVersion, Setting, Settings,
     },
     target::TargetType,
     target_group::IpAddressType,
@@ -275,6 +276,73 @@ pub(in crate::rest) struct Drift {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     observed: Option<String>,
+}
+
+/// What was to happen to a managed target group itself, and why the rest waited.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::rest) struct GroupPlan {
+    #[schema(value_type = String)]
+    target_group: Name,
+    /// In the order in which they are applied.
+    steps: Vec<ManagedStep>,
+    holds: Vec<ManagedHold>,
+    drift: Vec<Drift>,
+}
+
+/// A plan of a managed target group that was made, with what became of it.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::rest) struct JournaledGroupPlan {
+    #[schema(value_type = uuid::Uuid)]
+    id: PlanId,
+    at: Timestamp,
+    /// The epoch of the replica that made it.
+    epoch: u64,
+    plan: GroupPlan,
+    /// What became of its steps, with AWS's request ids; absent: not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Object, nullable = false)]
+    outcome: Option<serde_json::Value>,
+}
+
+impl From<JournaledPlan<ModelPlan>> for JournaledGroupPlan {
+    fn from(journaled: JournaledPlan<ModelPlan>) -> Self {
+        let JournaledPlan {
+            id,
+            at,
+            epoch,
+            plan,
+            outcome,
+        } = journaled;
+        Self {
+            id,
+            at,
+            epoch,
+            plan: plan.into(),
+            outcome,
+        }
+    }
+}
+
+impl From<ModelPlan> for GroupPlan {
+    fn from(plan: ModelPlan) -> Self {
+        // The version, observations and the clock are how the loop goes on.
+        let ModelPlan {
+            name,
+            version: _,
+            steps,
+            observe: _,
+            wake_at: _,
+            status,
+        } = plan;
+        Self {
+            target_group: name,
+            steps: steps.into_iter().map(Into::into).collect(),
+            holds: status.holds.into_iter().map(Into::into).collect(),
+            drift: status.drift.into_iter().map(Into::into).collect(),
+        }
+    }
 }
 
 impl TryFrom<ManagedTargetGroup> for ManagedSpec {

@@ -12,6 +12,7 @@ use crate::{
         extract::{Body, Caller, IfMatch, Path, Query},
         resource::{
             List,
+            managed::JournaledGroupPlan,
             target_group::{PutTargetGroup, TargetGroup},
         },
     },
@@ -21,6 +22,7 @@ pub(in crate::rest) fn routes() -> OpenApiRouter<Control> {
     OpenApiRouter::new()
         .routes(routes!(list))
         .routes(routes!(get, put, delete))
+        .routes(routes!(plans))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -156,4 +158,25 @@ async fn delete(
             .await?
             .into(),
     ))
+}
+
+/// List the plans that were made for a managed target group itself, the newest first.
+///
+/// Those for what is in it are listed by `GET /v1/plans`.
+#[utoipa::path(
+    get, path = "/v1/target-groups/{targetGroup}/plans", operation_id = "listGroupPlans", tag = "target groups",
+    params(("targetGroup" = String, Path, description = "The name it was declared by"), PageParams),
+    responses(
+        (status = 200, description = "A page of the journal", body = List<JournaledGroupPlan>),
+        (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+async fn plans(
+    State(control): State<Control>,
+    Caller(principal): Caller,
+    Path(name): Path<Name>,
+    Query(page): Query<PageParams>,
+) -> Answer<Json<List<JournaledGroupPlan>>> {
+    let listing = control.list_group_plans(&principal, &name, &page.into()).await?;
+    Ok(Json(List::of(listing)))
 }
