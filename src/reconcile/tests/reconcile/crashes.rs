@@ -108,7 +108,25 @@ type Outages = Mutex<Vec<Timestamp>>;
 struct Verdict {
     calls: usize,
     /// The same for the same target again, though the first answer could be written down.
-    repeated: usize,
+    repeated: Vec<String>,
+}
+
+/// Loops, from their start to their end.
+struct Life {
+    began: Timestamp,
+    ended: Timestamp,
+    /// They kept their lease and had every answer in time. On a machine that is too slow for the short times of this test
+    /// they did not, whatever AWS's journal says.
+    heard_all: bool,
+}
+
+impl Life {
+    /// Whether they may have sent this. What they sent last arrives after their end, and their successor waits for the end
+    /// of their lease.
+    fn sent(&self, entry: &Entry) -> bool {
+        let late = SignedDuration::try_from(PACE.lease).expect("a short time");
+        (self.began..self.ended + late).contains(&entry.received)
+    }
 }
 
 struct History {
@@ -116,8 +134,10 @@ struct History {
     cluster: Cluster,
     random: StdRng,
     clock: Clock,
-    /// The journal's last entry at each kill.
-    kills: Vec<u64>,
+    /// When the loops of now began.
+    born: Timestamp,
+    /// Those before them, one after the other.
+    lives: Vec<Life>,
     points: BTreeMap<Point, u64>,
 }
 
@@ -135,8 +155,9 @@ impl History {
             world: World::start(postgres, PACE).await?,
             cluster,
             random: StdRng::seed_from_u64(seed),
+            born: Clock::real().now(),
             clock: Clock::real(),
-            kills: Vec::new(),
+            lives: Vec::new(),
             points: BTreeMap::new(),
         })
     }
@@ -226,14 +247,25 @@ impl History {
         } else {
             self.called(since).await?;
         }
+        self.live_until_now()?;
         self.world.kill();
-        self.kills.push(self.last());
         *self.points.entry(point).or_default() += 1;
         aws.clear_faults();
         if self.random.random_bool(0.5) {
             self.change().await?;
         }
+        self.born = self.clock.now();
         self.world.launch().await
+    }
+
+    /// The loops of now end.
+    fn live_until_now(&mut self) -> Result<()> {
+        self.lives.push(Life {
+            began: self.born,
+            ended: self.clock.now(),
+            heard_all: self.world.lost_leases()? == 0 && self.world.unanswered()? == 0,
+        });
+        Ok(())
     }
 
     async fn called(&self, mut since: u64) -> Result<()> {
@@ -316,7 +348,10 @@ impl History {
                     && before.action == entry.action
                     && !self.excused(before, entry, outages)
                 {
-                    verdict.repeated += 1;
+                    verdict.repeated.push(format!(
+                        "{} of {target}: received {} and answered {:?}, and received again {}",
+                        entry.action, before.received, before.answered, entry.received
+                    ));
                 }
             }
         }
@@ -325,13 +360,13 @@ impl History {
 
     /// Whether the writer could not know, or not write down, what became of the first of these calls.
     fn excused(&self, before: &Entry, entry: &Entry, outages: &Outages) -> bool {
-        let killed = self
-            .kills
+        let unheard = self
+            .lives
             .iter()
-            .any(|kill| (before.sequence..entry.sequence).contains(kill));
+            .any(|life| life.sent(before) && (!life.heard_all || life.ended < entry.received));
         let time = before.received - SignedDuration::from_secs(1)..entry.received;
         let outage = outages.lock().unwrap().iter().any(|at| time.contains(at));
-        killed || outage || before.abandoned || before.fault.is_some()
+        unheard || outage || before.abandoned || before.fault.is_some()
     }
 
     fn last(&self) -> u64 {
@@ -372,6 +407,7 @@ async fn loops_and_postgres_killed_anywhere_lose_leak_and_repeat_nothing() -> Re
                 count.send_modify(|count| *count += 1);
             }
             history.rests().await?;
+            history.live_until_now()?;
             let verdict = history.judge(outages)?;
             history.world.stop().await;
             Ok::<_, anyhow::Error>((verdict, history.points))
@@ -396,7 +432,7 @@ async fn loops_and_postgres_killed_anywhere_lose_leak_and_repeat_nothing() -> Re
     let mut all = Verdict::default();
     for (Verdict { calls, repeated }, at) in done {
         all.calls += calls;
-        all.repeated += repeated;
+        all.repeated.extend(repeated);
         for (point, count) in at {
             *points.entry(point).or_default() += count;
         }
@@ -404,11 +440,14 @@ async fn loops_and_postgres_killed_anywhere_lose_leak_and_repeat_nothing() -> Re
     println!(
         "{} calls changed AWS, {} of them for nothing; killed at {points:?}; Postgres killed {} times",
         all.calls,
-        all.repeated,
+        all.repeated.len(),
         outages.lock().unwrap().len()
     );
     ensure!(points.len() == Point::ALL.len(), "a point was never reached");
-    // On a machine that is too slow for the short times of this test, a lease is lost with an answer under way.
-    ensure!(all.repeated * 10 <= all.calls, "calls are repeated for nothing");
+    ensure!(
+        all.repeated.is_empty(),
+        "calls are repeated for nothing: {:#?}",
+        all.repeated
+    );
     Ok(())
 }

@@ -229,6 +229,29 @@ impl World {
         Ok(text)
     }
 
+    /// How often they lost a lease.
+    pub(crate) fn lost_leases(&self) -> Result<u64> {
+        self.counted(|line| line.starts_with("leases_lost_total "))
+    }
+
+    /// How many of their calls that change AWS had no answer, or a refusal.
+    pub(crate) fn unanswered(&self) -> Result<u64> {
+        self.counted(|line| {
+            let action = |action: &&str| line.contains(&format!("action=\"{action}\""));
+            line.starts_with("aws_calls_total{")
+                && MUTATING.iter().any(action)
+                && !line.contains("outcome=\"ok\"")
+        })
+    }
+
+    /// The sum of the metrics on these lines.
+    fn counted(&self, these: impl Fn(&str) -> bool) -> Result<u64> {
+        let text = self.metrics()?;
+        let lines: Vec<_> = text.lines().filter(|line| these(line)).collect();
+        let values = lines.iter().filter_map(|line| line.rsplit(' ').next());
+        values.map(|value| Ok(value.parse::<u64>()?)).sum()
+    }
+
     /// Cuts the loops at the await at which they are. Nothing is given back or finished: what a killed process leaves
     /// in Postgres and in AWS is all that is left.
     pub(crate) fn kill(&self) {
