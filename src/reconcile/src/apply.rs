@@ -310,7 +310,9 @@ impl Context {
         }
         let outcomes = match step {
             Step::Register { targets } => {
-                let targets: Vec<Target> = targets.iter().map(|addition| addition.target.clone()).collect();
+                let lost = usize::from(sabotage::is_on("S11") && targets.len() > 1);
+                let sent = targets.iter().skip(lost);
+                let targets: Vec<Target> = sent.map(|addition| addition.target.clone()).collect();
                 self.client.register(permit, arn, &targets, deadline).await
             }
             Step::Deregister { targets } => {

@@ -14,7 +14,7 @@ struct Promise {
 }
 
 /// Every promise whose protection has a switch (`model::sabotage`).
-const PROMISES: [Promise; 16] = [
+const PROMISES: [Promise; 18] = [
     planner("S1"),
     planner("S2"),
     planner("S3"),
@@ -36,12 +36,20 @@ const PROMISES: [Promise; 16] = [
         tests: &["--package", "store", "--test", "store", "lease"],
     },
     Promise {
+        name: "S11",
+        tests: &["--package", "reconcile", "--test", "reconcile", "traced"],
+    },
+    Promise {
         name: "S18",
         tests: &["--package", "aws", "--lib", "budget"],
     },
     Promise {
         name: "S19",
         tests: &["--package", "api", "--test", "suite"],
+    },
+    Promise {
+        name: "S22",
+        tests: &["--package", "reconcile", "--test", "reconcile", "traced"],
     },
     Promise {
         name: "S23",

@@ -13,7 +13,7 @@ struct Soak {
     size: &'static [(&'static str, &'static str)],
 }
 
-const SOAKS: [Soak; 3] = [
+const SOAKS: [Soak; 4] = [
     Soak {
         name: "histories",
         tests: &["--package", "planner", "--test", "planner", "histories"],
@@ -23,6 +23,11 @@ const SOAKS: [Soak; 3] = [
         name: "kills",
         tests: &["--package", "reconcile", "--test", "reconcile", "crashes"],
         size: &[("ELBOW_KILLS", "10000")],
+    },
+    Soak {
+        name: "traced",
+        tests: &["--package", "reconcile", "--test", "reconcile", "traced"],
+        size: &[("ELBOW_SHOWN", "10000"), ("ELBOW_TRACED", "640")],
     },
     Soak {
         name: "programs",

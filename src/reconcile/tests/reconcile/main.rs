@@ -9,5 +9,6 @@ mod pauses;
 mod replaced;
 mod rules;
 mod scarcity;
+mod traced;
 mod world;
 mod zones;

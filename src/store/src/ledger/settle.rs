@@ -1,6 +1,6 @@
 //! Outcomes: what AWS's answer makes of an intent.
 
-use model::{PlanId, TargetGroupArn, TargetKey, condition::Problem};
+use model::{PlanId, TargetGroupArn, TargetKey, condition::Problem, sabotage};
 use serde_json::{Value, json};
 
 use crate::{
@@ -64,6 +64,7 @@ impl Store {
         };
         let requests: Vec<_> = calls
             .iter()
+            .filter(|_| !sabotage::is_on("S22"))
             .filter_map(|call| {
                 let id = call.request_id.as_ref()?;
                 Some(json!({ "requestId": id, "outcome": call.outcome.label(), "targets": call.targets }))
