@@ -71,7 +71,8 @@ fn home() -> Place {
     Place::new(fixture::ACCOUNT, fixture::REGION)
 }
 
-fn networking() -> Vec<IngressRule> {
+/// Two ports, for the load balancers' security group.
+pub(crate) fn networking() -> Vec<IngressRule> {
     let port = |port| OpenPort {
         protocol: Protocol::Tcp,
         port: Some(PortRef::Number(port)),
@@ -83,7 +84,8 @@ fn networking() -> Vec<IngressRule> {
     }]
 }
 
-fn rules(world: &World) -> Result<Vec<SecurityGroupRuleState>, sandbox::Error> {
+/// The rules that let something in.
+pub(crate) fn rules(world: &World) -> Result<Vec<SecurityGroupRuleState>, sandbox::Error> {
     let rules = world
         .aws
         .handle()

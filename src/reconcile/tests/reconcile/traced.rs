@@ -8,12 +8,10 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use awssim::{Entry, JournalFilter, Place};
+use awssim::{Entry, JournalFilter};
 use model::{
     BindingId, PlanId, TargetKey,
-    binding::{IngressRule, OpenPort, Peer, PortRef},
-    fact::{Evidence, Protocol},
-    guard::Guards,
+    fact::Evidence,
     ledger::{Ground, LedgerState},
     plan::{Addition, Plan, Step, Subtraction},
     rule_plan::{RulePlan, RuleStep, WhyRevoke},
@@ -24,7 +22,10 @@ use sandbox::{Progress, Wait, fixture, postgres::Postgres, wait_until};
 use serde_json::Value;
 use store::{BindingFilter, JournaledPlan};
 
-use crate::world::{MUTATING, Pace, World, address, with_foreign};
+use crate::{
+    rules::{networking, rules},
+    world::{MUTATING, Pace, World, address, with_foreign},
+};
 
 const LIMIT: Duration = Duration::from_mins(1);
 const HISTORIES: u64 = 8;
@@ -33,8 +34,9 @@ const SHOWN: u64 = 104;
 /// The same whose calls are traced: about 80 of them. 640 make the 1,000 of the full size.
 const TRACED: u64 = 48;
 const PACE: Pace = Pace {
-    lease: Duration::from_secs(4),
-    attempt: Duration::from_secs(1),
+    // An answer that a slow machine misses would be asked for again.
+    lease: Duration::from_secs(20),
+    attempt: Duration::from_secs(5),
     sweep: Duration::from_secs(1),
     observe_every: Duration::from_mins(2),
     consistency_grace: Duration::from_millis(50),
@@ -154,7 +156,11 @@ impl History {
             let recorded: BTreeSet<_> = ledger.iter().map(|row| row.key().id.to_string()).collect();
             let settled = ledger.iter().all(|row| row.state == LedgerState::Registered);
             let registered = world.registered().map_err(Wait::Never)?;
-            if recorded == ours && settled && registered == all && rules(world)? == open {
+            if recorded == ours
+                && settled
+                && registered == all
+                && rules(world).map_err(Wait::Never)?.len() == open
+            {
                 Ok(())
             } else {
                 Err(Wait::not_yet(format!("the ledger {ledger:?}")))
@@ -180,10 +186,7 @@ impl History {
     /// What a dry run shows.
     async fn shown(&self) -> Result<Plan> {
         let (store, arn) = (&self.world.store, &self.world.arn);
-        let guards = Guards {
-            consistency_grace: PACE.consistency_grace.try_into()?,
-            ..Guards::default()
-        };
+        let guards = self.world.guards.clone();
         let observation = store.observation(arn).await?.context("AWS was asked")?;
         let seen = Seen {
             facts: observation.facts,
@@ -333,29 +336,6 @@ impl History {
         let mut bindings = bindings.into_iter().peekable();
         bindings.peek().is_some() && bindings.all(|id| self.bindings.contains(id))
     }
-}
-
-fn networking() -> Vec<IngressRule> {
-    let port = |port| OpenPort {
-        protocol: Protocol::Tcp,
-        port: Some(PortRef::Number(port)),
-    };
-    let peer = fixture::ALB_SECURITY_GROUP.parse().expect("a security group");
-    vec![IngressRule {
-        from: vec![Peer::SecurityGroup(peer)],
-        ports: vec![port(80), port(81)],
-    }]
-}
-
-/// How many rules let something in.
-fn rules(world: &World) -> Result<usize, Wait> {
-    let home = Place::new(fixture::ACCOUNT, fixture::REGION);
-    let rules = world
-        .aws
-        .handle()
-        .security_group_rules(&home, fixture::NODE_SECURITY_GROUP)
-        .map_err(|error| Wait::Never(sandbox::Error::Aws(error.to_string())))?;
-    Ok(rules.iter().filter(|rule| !rule.egress).count())
 }
 
 fn by_id<P>(plans: Vec<JournaledPlan<P>>) -> impl Iterator<Item = (PlanId, JournaledPlan<P>)> {

@@ -64,6 +64,8 @@ pub(crate) struct World {
     incarnation: u32,
     /// Of the loops that are launched next.
     pub(crate) budgets: budget::Settings,
+    /// Theirs, too.
+    pub(crate) guards: Guards,
     registry: Registry,
     tasks: Tasks,
 }
@@ -145,6 +147,10 @@ impl World {
                 registration: Rate::new(20.0, 100_000.0),
                 ..budget::Settings::default()
             },
+            guards: Guards {
+                consistency_grace: SignedDuration::try_from(pace.consistency_grace)?,
+                ..Guards::default()
+            },
             registry: Registry::default(),
             tasks: Tasks::new(),
         };
@@ -173,7 +179,7 @@ impl World {
             attempt,
             sweep,
             observe_every,
-            consistency_grace,
+            consistency_grace: _,
         } = self.pace;
         let settings = aws::Settings {
             endpoint_url: Some(self.aws.url().to_owned()),
@@ -197,10 +203,7 @@ impl World {
             attempt_timeout: attempt,
             sweep,
             observe_every,
-            guards: Guards {
-                consistency_grace: SignedDuration::try_from(consistency_grace)?,
-                ..Guards::default()
-            },
+            guards: self.guards.clone(),
             ..Settings::new(format!("replica-{}", self.incarnation))
         };
         let store = persistently(async || connect(&self.database).await).await?;
