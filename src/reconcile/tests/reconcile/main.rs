@@ -6,6 +6,7 @@ mod crashes;
 mod faults;
 mod managed;
 mod pauses;
+mod quotas;
 mod replaced;
 mod rules;
 mod scarcity;
