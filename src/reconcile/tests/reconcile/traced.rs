@@ -34,9 +34,9 @@ const SHOWN: u64 = 104;
 /// The same whose calls are traced: about 80 of them. 640 make the 1,000 of the full size.
 const TRACED: u64 = 48;
 const PACE: Pace = Pace {
-    // An answer that a slow machine misses would be asked for again.
-    lease: Duration::from_secs(20),
-    attempt: Duration::from_secs(5),
+    lease: Duration::from_secs(8),
+    // An answer that a slow machine misses would be asked for again; a successor's removals wait as long.
+    attempt: Duration::from_secs(2),
     sweep: Duration::from_secs(1),
     observe_every: Duration::from_mins(2),
     consistency_grace: Duration::from_millis(50),
