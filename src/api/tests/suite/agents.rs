@@ -7,16 +7,22 @@ use api::{
     agent::{Agents, Metrics, Patience, server},
     grpc::Public,
 };
+use model::{
+    fact::{self, ObjectName},
+    guard::Guards,
+    plan::RelistRequest,
+};
 use runtime::{Tasks, telemetry::Registry};
 use tokio::{net::TcpListener, sync::mpsc, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Status, Streaming, metadata::MetadataValue, transport::Endpoint};
 use wire::agent::v1::{
-    AgentMessage, Heartbeat, Hello, ServerMessage, SourceReset, SourceUpdate, agent_message::Message as Say,
-    agent_service_client::AgentServiceClient, server_message::Message as Heard, source_update::Change,
+    Absent, AgentMessage, Confirm, Evidence, Heartbeat, Hello, PodReading, PodRef, ServerMessage,
+    SourceReset, SourceUpdate, agent_message::Message as Say, agent_service_client::AgentServiceClient,
+    confirm, server_message::Message as Heard, source_update::Change,
 };
 
-use crate::support::{Api, cluster_spec};
+use crate::support::{ARN, Api, cluster_spec};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long the service waits for an agent that does not read.
@@ -324,6 +330,104 @@ async fn a_message_that_says_too_little_or_is_of_another_stream_ends_the_stream_
         assert_eq!(status.code(), Code::InvalidArgument);
         assert!(status.message().contains(word), "{status:?}");
     }
+    service.stop().await;
+    Ok(())
+}
+
+/// A consistent read by which the Service of `shop/web` is gone, and the pod `uid` with it.
+fn confirmation(epoch: u64, relist_id: u64, uid: &str) -> Say {
+    let pod = PodRef {
+        namespace: "shop".to_owned(),
+        name: "web-1".to_owned(),
+        uid: uid.to_owned(),
+    };
+    Say::Confirm(Confirm {
+        epoch,
+        revision: 1,
+        relist_id,
+        namespace: "shop".to_owned(),
+        service: "web".to_owned(),
+        state: Some(confirm::State::Absent(Absent {})),
+        slice_count: Some(0),
+        pods: vec![PodReading {
+            pod: Some(pod),
+            evidence: Evidence::PodGone.into(),
+        }],
+        ..Confirm::default()
+    })
+}
+
+/// S24: the Service, the relist and the pod of a confirmation are those of whose stream it comes on, whatever it names.
+#[tokio::test]
+async fn a_confirmation_of_what_is_another_cluster_s_changes_nothing_there() -> anyhow::Result<()> {
+    let service = Service::start().await?;
+    let (api, store) = (&service.api, &service.api.store);
+    let token = service.second_token().await?;
+    let group = serde_json::json!({ "spec": { "arn": ARN, "clusters": ["one", "two"] } });
+    let binding = serde_json::json!({ "spec": { "targetGroupArn": ARN, "service": "web", "port": "80" } });
+    for (path, body) in [
+        ("/v1/target-groups/web", &group),
+        ("/v1/clusters/one/bindings/shop/web", &binding),
+        ("/v1/clusters/two/bindings/shop/web", &binding),
+    ] {
+        let json = [("content-type", "application/json")];
+        let answer = api.call("PUT", path, &json, body.to_string()).await?;
+        ensure!(answer.status == 201, "{answer:?}");
+    }
+    let one = store
+        .cluster(&"one".parse()?)
+        .await?
+        .context("it is registered")?
+        .cluster
+        .id;
+    let uid = uuid::Uuid::from_u128(1);
+    let asked = RelistRequest {
+        cluster: one,
+        service: ObjectName::new("shop", "web"),
+        pods: vec![fact::PodRef {
+            namespace: "shop".into(),
+            name: "web-1".into(),
+            uid,
+        }],
+        nodes: Vec::new(),
+    };
+    store.request_relists(&[asked]).await?;
+    let known = async || {
+        let group = store.group(&ARN.parse()?, Guards::default().window).await?;
+        let of_one = group.bindings.iter().find(|bound| bound.binding.cluster == one);
+        let facts = of_one.context("it is bound")?.facts.clone();
+        Ok::<_, anyhow::Error>((store.relists(one).await?, format!("{facts:?}")))
+    };
+    let before = known().await?;
+    let relist = before.0.first().context("it was asked")?.id;
+    let uid = uid.to_string();
+
+    let mut two = service.connect(&token, hello("two", 1)).await?;
+    let Heard::Welcome(welcome) = two.hear().await? else {
+        bail!("no Welcome first")
+    };
+    while !matches!(two.hear().await?, Heard::Subscribe(subscribe) if !subscribe.services.is_empty()) {}
+    two.say(confirmation(welcome.epoch, relist, &uid)).await?;
+    while !matches!(two.hear().await?, Heard::Ack(ack) if ack.revision == 1) {}
+    ensure!(known().await? == before, "{:?} was {before:?}", known().await?);
+
+    // Whose it is can say so.
+    let (mut agent, epoch) = service.agent().await?;
+    while !matches!(agent.hear().await?, Heard::Subscribe(subscribe) if !subscribe.services.is_empty()) {}
+    // Nor does the other's stream take what carries this one's epoch.
+    ensure!(epoch != welcome.epoch, "epochs are told apart");
+    two.say(confirmation(epoch, relist, &uid)).await?;
+    let status = two.end().await?.err().context("sent away, not refused")?;
+    ensure!(
+        status.code() == Code::InvalidArgument && status.message().contains("epoch"),
+        "{status:?}"
+    );
+    ensure!(known().await? == before, "{:?} was {before:?}", known().await?);
+    agent.say(confirmation(epoch, relist, &uid)).await?;
+    while !matches!(agent.hear().await?, Heard::Ack(ack) if ack.revision == 1) {}
+    let (relists, facts) = known().await?;
+    ensure!(relists.is_empty() && facts != before.1, "{relists:?} {facts}");
+    drop((agent, two));
     service.stop().await;
     Ok(())
 }
