@@ -217,7 +217,9 @@ fn load(aws: &Handle, names: &[String]) -> BTreeMap<String, String> {
         .collect();
     let world = json!({
         "account": fixture::ACCOUNT, "region": fixture::REGION,
-        "vpcs": [{"id": fixture::VPC, "cidrs": ["192.168.0.0/16"]}], "target_groups": groups,
+        "vpcs": [{"id": fixture::VPC, "cidrs": ["192.168.0.0/16"]}],
+        "subnets": [{"id": "subnet-0123456789abcdef0", "vpc": fixture::VPC, "cidr": "192.168.0.0/16", "zone": fixture::ZONES[0]}],
+        "target_groups": groups,
     });
     let world: Fixture = serde_json::from_value(world).unwrap();
     aws.set_account(fixture::ACCESS_KEY, fixture::ACCOUNT);
