@@ -170,7 +170,9 @@ impl Installation {
         .arguments([Path::new("--tls-cert"), &cert, Path::new("--tls-key"), &key])
         .env("ELBOW_DATABASE_URL", &self.database)
         .env("AWS_ACCESS_KEY_ID", crate::fixture::ACCESS_KEY)
-        .env("AWS_SECRET_ACCESS_KEY", "sandbox");
+        .env("AWS_SECRET_ACCESS_KEY", "sandbox")
+        // Nothing leaves loopback.
+        .env("AWS_EC2_METADATA_DISABLED", "true");
         let mut process = with_options(program, options).start()?;
         let admin = format!("http://127.0.0.1:{admin}");
         process

@@ -30,7 +30,7 @@ pub(crate) fn output(command: &mut Command) -> Option<String> {
         .then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// Runs it while showing `what`, the time and its last line; its output is shown in full only when it fails.
+/// Runs it while showing `what`, the time and its last line; the end of its output is shown when it fails.
 pub(crate) fn watch(what: &str, command: &mut Command) -> Result<()> {
     let shown = shown(command);
     let bar = std::io::stderr().is_terminal().then(spinner);

@@ -27,6 +27,7 @@ pub(crate) fn run(commit: Option<String>) -> Result<()> {
         "--package",
         "tests",
         "--test",
+        "suite",
         "skew",
         "--",
         "--ignored",

@@ -31,7 +31,7 @@ const SOAKS: [Soak; 4] = [
     },
     Soak {
         name: "programs",
-        tests: &["--package", "tests", "--test", "nothing_is_lost"],
+        tests: &["--package", "tests", "--test", "suite", "nothing_is_lost"],
         size: &[
             ("ELBOW_PROGRAM_KILLS", "500"),
             // More than a minute without Postgres.

@@ -5,6 +5,9 @@ use anyhow::{Context, Result, bail};
 use crate::postgres::Source;
 use crate::{cache, command, control_plane, demo, generate, helm, lint, machine, postgres, python};
 
+/// How many tests of a program run at once, as libtest calls it.
+const THREADS: &str = "RUST_TEST_THREADS";
+
 #[derive(clap::Args)]
 pub(crate) struct Test {
     /// Only tests whose name contains one of these; the contract suite is left out then
@@ -45,6 +48,9 @@ impl Test {
         tests
             .args(["cargo", "test", "--workspace", "--no-fail-fast"])
             .envs(environment.iter().cloned());
+        if std::env::var_os(THREADS).is_none() {
+            tests.env(THREADS, threads().to_string());
+        }
         if strict {
             tests.env("ELBOW_REQUIRE", "all");
         }
@@ -88,6 +94,12 @@ impl Test {
         }
         Ok(environment)
     }
+}
+
+/// The tests that take longest wait more than they work: two for a core. Each may have a control plane, so there is an end.
+fn threads() -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    (2 * cores).clamp(2, 8)
 }
 
 /// What a component of the toolchain said, or that it is missing.

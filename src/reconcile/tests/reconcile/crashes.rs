@@ -28,7 +28,7 @@ use crate::world::{FOREIGN, MUTATING, Pace, World, address, with_foreign};
 
 /// Histories side by side.
 const HISTORIES: u64 = 16;
-const KILLS: u64 = 1_024;
+const KILLS: u64 = 512;
 /// Kills of the loops for one of Postgres.
 const PER_POSTGRES_KILL: u64 = 64;
 const LIMIT: Duration = Duration::from_mins(1);

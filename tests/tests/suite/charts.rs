@@ -1,6 +1,5 @@
 //! The charts, installed by Helm on a real API server. Its nodes are simulated: what is tried is what the API server makes
 //! of the manifests, and what Helm does to the definition of TargetGroupBinding, not a container.
-#![expect(clippy::unwrap_used, reason = "a test ends at its first surprise")]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -316,7 +315,7 @@ async fn with_rights_in_one_namespace_it_is_served_and_what_is_bound_elsewhere_s
     // Served there by its Role; where nobody looks, not even a deletion takes anything away.
     cluster.run("delete targetgroupbinding my-tgb-alb-ip").unwrap();
     let other = cluster.clone().in_namespace("other");
-    elbow::apply(&other, "service", include_str!("../seed/nginx-instance.yaml")).unwrap();
+    elbow::apply(&other, "service", include_str!("../../seed/nginx-instance.yaml")).unwrap();
     elbow::apply(&other, "tgb", &sandbox.tutorial.instance_binding()).unwrap();
     let group = &sandbox.tutorial.instance_target_group;
     sandbox.stage().registered(group, 3).await.unwrap();

@@ -1,5 +1,4 @@
 //! `elbow` as a built program, over TLS, against everything else as built programs.
-#![expect(clippy::unwrap_used, reason = "a test ends at its first surprise")]
 
 use std::process::{Command, Output};
 

@@ -1,15 +1,14 @@
 //! What is shipped for monitoring, held against itself: the table of metrics, the alerts, their runbooks, the dashboard.
 //! That the table is the truth is shown in `seen`.
-#![expect(clippy::unwrap_used, reason = "a test ends at its first surprise")]
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 use tests::metrics::table;
 
-const ALERTS: &str = include_str!("../../deploy/charts/elbow-server/monitoring/alerts.yaml");
-const RUNBOOK: &str = include_str!("../../deploy/runbooks/alerts.md");
-const DASHBOARD: &str = include_str!("../../deploy/monitoring/dashboard.json");
+const ALERTS: &str = include_str!("../../../deploy/charts/elbow-server/monitoring/alerts.yaml");
+const RUNBOOK: &str = include_str!("../../../deploy/runbooks/alerts.md");
+const DASHBOARD: &str = include_str!("../../../deploy/monitoring/dashboard.json");
 
 fn alerts() -> Vec<Value> {
     let file: Value = serde_saphyr::from_str(ALERTS).unwrap();

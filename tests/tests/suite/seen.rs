@@ -1,5 +1,4 @@
 //! What an operator sees of the built programs while they work: metrics, one trace from an event to AWS's request id, logs.
-#![expect(clippy::unwrap_used, reason = "a test ends at its first surprise")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -321,10 +320,12 @@ fn every_write_is_one_line_and_no_line_has_a_token(world: &World) {
     let logs: Vec<_> = logs
         .filter(|path| path.extension().is_some_and(|end| end == "log"))
         .collect();
-    assert!(logs.len() >= 3, "{logs:?}");
+    assert_eq!(logs.len(), 3, "{logs:?}");
     for path in logs {
         let text = std::fs::read_to_string(&path).unwrap();
-        assert!(!text.is_empty(), "{}", path.display());
+        // The first agent may have ended before it had something to say.
+        let silent = text.is_empty() && !path.ends_with("agent-1.log");
+        assert!(!silent, "{}", path.display());
         for secret in &secrets {
             assert!(secret.len() > 20, "no token");
             // The random part alone would do, too.

@@ -23,7 +23,7 @@ use sandbox::{
 };
 use serde_json::{Value, json};
 
-use crate::case::{self, Case, Difference, FOREIGN_TARGET, State, Step, Symbols};
+use super::case::{self, Case, Difference, FOREIGN_TARGET, State, Step, Symbols};
 
 /// Far more than a step takes: a case that ends elsewhere is told after it.
 const SETTLE: Duration = Duration::from_mins(1);

@@ -1,6 +1,5 @@
 //! Readiness gates, end to end: a pod is Ready when AWS finds its target healthy, not Ready when AWS gives it up, and
 //! waits for nobody once its binding is gone.
-#![expect(clippy::unwrap_used, reason = "a test ends at its first surprise")]
 
 use std::time::Duration;
 
@@ -15,7 +14,7 @@ const GATE: &str = "target-health.elbv2.k8s.aws/my-tgb-alb-ip";
 
 /// The tutorial's Deployment with the lines of the README.
 fn gated() -> String {
-    let plain = include_str!("../seed/nginx.yaml");
+    let plain = include_str!("../../seed/nginx.yaml");
     let gated = plain.replace(
         "    spec:\n      containers:",
         &format!("    spec:\n      readinessGates:\n        - conditionType: {GATE}\n      containers:"),

@@ -1,6 +1,5 @@
 //! The thread, end to end: built programs, a real control plane, a real Postgres, the AWS wire protocol. What became of
 //! it is read with kubectl and AWS's SDK, not through Elbow.
-#![expect(clippy::unwrap_used, reason = "a test ends at its first surprise")]
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -160,8 +159,8 @@ async fn an_instance_binding_follows_the_nodes() {
         .collect();
     let targets = |indices: &[usize]| indices.iter().map(|index| nodes[*index].0.clone()).collect();
 
-    elbow::apply(cluster, "nginx", include_str!("../seed/nginx.yaml")).unwrap();
-    let service = include_str!("../seed/nginx-instance.yaml");
+    elbow::apply(cluster, "nginx", include_str!("../../seed/nginx.yaml")).unwrap();
+    let service = include_str!("../../seed/nginx-instance.yaml");
     elbow::apply(cluster, "service", service).unwrap();
     elbow::apply(cluster, "tgb", &sandbox.tutorial.instance_binding()).unwrap();
     assert_eq!(registered(3).await, targets(&[0, 1, 2]));
@@ -206,7 +205,7 @@ async fn a_mistake_is_told_on_the_object_and_in_the_answer_and_changes_nothing()
         return;
     }
     let sandbox = Sandbox::start(Progress::silent()).await.unwrap();
-    elbow::apply(&sandbox.plane, "nginx", include_str!("../seed/nginx.yaml")).unwrap();
+    elbow::apply(&sandbox.plane, "nginx", include_str!("../../seed/nginx.yaml")).unwrap();
     let good = sandbox.binding();
 
     let unknown = good.replace("targetgroup/test-tg-ip/", "targetgroup/another/");

@@ -1,6 +1,5 @@
 //! Who acts on an object, end to end: one that the AWS Load Balancer Controller ("LBC") acts on is left alone until an
 //! operator takes it over, and then no target leaves.
-#![expect(clippy::unwrap_used, reason = "a test ends at its first surprise")]
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -82,7 +81,7 @@ async fn an_object_of_the_load_balancer_controller_is_left_alone_until_it_is_tak
     };
     let writes = || (calls("RegisterTargets"), calls("DeregisterTargets"));
 
-    elbow::apply(&sandbox.plane, "nginx", include_str!("../seed/nginx.yaml")).unwrap();
+    elbow::apply(&sandbox.plane, "nginx", include_str!("../../seed/nginx.yaml")).unwrap();
     sandbox.scale(2).unwrap();
     sandbox
         .kubectl("rollout status deployment nginx-deployment --timeout=60s")

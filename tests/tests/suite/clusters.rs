@@ -1,5 +1,4 @@
 //! Several clusters on one target group: built programs, two real control planes, the AWS wire protocol.
-#![expect(clippy::unwrap_used, reason = "a test ends at its first surprise")]
 
 use sandbox::{
     Progress,

@@ -1,6 +1,5 @@
 //! A target group of Elbow's from its declaration to its end, by built programs under the shipped policies. What AWS has is
 //! asked with its own SDK, not through Elbow.
-#![expect(clippy::unwrap_used, reason = "a test ends at its first surprise")]
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -145,7 +144,7 @@ async fn a_group_is_made_once_bound_by_name_changed_watched_and_deleted() {
     };
     let others = sandbox.aws().target_groups().len();
     let since = sandbox.aws().journal(&JournalFilter::default()).next;
-    elbow::apply(&sandbox.plane, "nginx", include_str!("../seed/nginx.yaml")).unwrap();
+    elbow::apply(&sandbox.plane, "nginx", include_str!("../../seed/nginx.yaml")).unwrap();
     scale(&sandbox.plane, 2).await.unwrap();
 
     // AWS makes it, and the answer is lost.

@@ -3,7 +3,6 @@
 //! Each case is applied step by step to a real control plane, through agent and server, to the simulated AWS. In the end
 //! of each step the targets and the openings in the nodes' security group are those that LBC left, or those that
 //! `differences.json` lists with the reason. A difference that does not occur any more fails as well.
-#![expect(clippy::unwrap_used, reason = "a test ends at its first surprise")]
 
 mod case;
 mod world;

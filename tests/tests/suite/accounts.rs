@@ -1,5 +1,4 @@
 //! Target groups of another account, entered by its role with the external id that its owner demands.
-#![expect(clippy::unwrap_used, reason = "a test ends at its first surprise")]
 
 use std::time::Duration;
 

@@ -2,7 +2,6 @@
 //!
 //! `differences.json` lists what moto does otherwise than AWS, each with its reason: a listed difference that does not
 //! occur fails as one that is not listed does.
-#![expect(clippy::unwrap_used, reason = "a test ends at its first surprise")]
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -157,7 +156,7 @@ async fn on_moto_a_binding_follows_its_pods_and_lets_go_of_them() {
         .unwrap();
 
     // Nobody in moto has the addresses of these pods, so there is no security group to open.
-    let binding = include_str!("../../seed/tgb-alb-ip.yaml").replace("<TG_IP_ARN>", &group);
+    let binding = include_str!("../../../seed/tgb-alb-ip.yaml").replace("<TG_IP_ARN>", &group);
     let binding = binding.split("  networking:").next().unwrap();
     bind(&plane, binding).unwrap();
     let cluster = plane.as_ref();

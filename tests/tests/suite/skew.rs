@@ -1,6 +1,5 @@
 //! A rolling upgrade, and its way back: servers of before the newest migration on the schema of after it, while pods come
 //! and go.
-#![expect(clippy::unwrap_used, reason = "a test ends at its first surprise")]
 
 use std::{path::PathBuf, time::Duration};
 

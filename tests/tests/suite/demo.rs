@@ -1,5 +1,4 @@
 //! The demo on somebody else's clusters and database, which it leaves as it found them.
-#![expect(clippy::unwrap_used, reason = "a test ends at its first surprise")]
 
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use sandbox::{
 };
 
 const LIMIT: Duration = Duration::from_mins(3);
-const DEFINITION: &str = include_str!("../../deploy/crds/targetgroupbindings.elbv2.k8s.aws.yaml");
+const DEFINITION: &str = include_str!("../../../deploy/crds/targetgroupbindings.elbv2.k8s.aws.yaml");
 /// A binding of the user's own, which is nothing to the demo.
 const BINDING: &str = "{apiVersion: elbv2.k8s.aws/v1beta1, kind: TargetGroupBinding, metadata: {name: theirs, namespace: default, \
                        labels: {elbow.dev/serve: \"true\"}}, spec: {targetGroupName: web, serviceRef: {name: web, port: 80}}}";
