@@ -49,6 +49,9 @@ pub enum Error {
     /// A newer stream of the same cluster exists; this one's statements are not taken.
     #[error("a newer stream of this cluster has begun")]
     Superseded,
+    /// No other agent is in the way; this one's stream is of before the database went back in time.
+    #[error("the database went back in time: everything is to be stated anew")]
+    Forgotten,
     #[error("the database does not answer: try again")]
     Unavailable(#[source] store::Error),
     #[error("an error of this server, not of the request; its log says more")]
@@ -95,7 +98,7 @@ impl Error {
             Self::Conflict(_) => Kind::Conflict,
             Self::VersionMismatch { .. } | Self::Absent => Kind::VersionMismatch,
             Self::Protocol { .. } => Kind::Protocol,
-            Self::Superseded => Kind::Superseded,
+            Self::Superseded | Self::Forgotten => Kind::Superseded,
             Self::Unavailable(_) => Kind::Unavailable,
             Self::Internal(_) => Kind::Internal,
         }
@@ -148,6 +151,7 @@ impl From<store::Error> for Error {
                 name: key,
             },
             E::StaleEpoch { .. } => Self::Superseded,
+            E::Forgotten { .. } => Self::Forgotten,
             E::Constraint(message) => Self::Conflict(message),
             E::OtherCluster { .. } => Self::Conflict(error.to_string()),
             // No use case leases a shard or applies a plan.

@@ -19,6 +19,9 @@ pub enum Error {
     /// A newer stream of the cluster was opened.
     #[error("a newer stream of cluster {cluster} has begun; this one's statements are not taken")]
     StaleEpoch { cluster: ClusterId },
+    /// The database went back in time, and no stream was opened since.
+    #[error("the database went back in time: the agent of cluster {cluster} is to state everything anew")]
+    Forgotten { cluster: ClusterId },
     #[error("the lease of shard {shard} is no longer held; stop writing until it is leased again")]
     LeaseLost { shard: Shard },
     /// The ledger is not what the plan was made from.
@@ -83,6 +86,7 @@ impl Error {
             Self::Conflict { .. } => "conflict",
             Self::NotFound { .. } => "not_found",
             Self::StaleEpoch { .. } => "stale_epoch",
+            Self::Forgotten { .. } => "forgotten",
             Self::LeaseLost { .. } => "lease_lost",
             Self::PlanStale { .. } => "plan_stale",
             Self::Paused => "paused",

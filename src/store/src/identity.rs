@@ -64,14 +64,16 @@ impl Store {
         .await
     }
 
-    /// What was committed is not there any more: every shard is marked, and every stream must state everything anew,
-    /// since its patches are relative to what is forgotten.
+    /// What was committed is not there any more: every shard is marked, and every agent must open a new stream and state
+    /// everything anew, since its patches are relative to what is forgotten. No agent is the newest until it does.
     pub async fn went_back(&self) -> Result<()> {
         transaction!(self, Op::Health, |tx| {
             lease::mark_restored(tx).await?;
-            let clusters = sqlx::query_scalar!("update clusters set epoch = epoch + 1 returning id")
-                .fetch_all(&mut *tx)
-                .await?;
+            let clusters = sqlx::query_scalar!(
+                "update clusters set epoch = epoch + 1, agent_instance = null returning id"
+            )
+            .fetch_all(&mut *tx)
+            .await?;
             for cluster in clusters {
                 wake::cluster(tx, ClusterId(cluster)).await?;
             }

@@ -111,7 +111,7 @@ impl Store {
             .fetch_optional(&mut *tx)
             .await?;
             match was_silent {
-                None => Err(Error::StaleEpoch { cluster: stream.cluster }),
+                None => Err(stale(tx, stream.cluster).await?),
                 Some(false) => Ok(()),
                 Some(true) => wake::groups_of_cluster(tx, stream.cluster).await,
             }
@@ -126,14 +126,26 @@ pub(crate) async fn check(connection: &mut PgConnection, stream: Stream) -> Resu
         "select epoch from clusters where id = $1 for no key update",
         stream.cluster.0
     )
-    .fetch_optional(connection)
+    .fetch_optional(&mut *connection)
     .await?
     .ok_or_else(|| Error::not_found("cluster", stream.cluster))?;
     if epoch == to_bigint(stream.epoch) {
         Ok(())
     } else {
-        Err(Error::StaleEpoch {
-            cluster: stream.cluster,
-        })
+        Err(stale(connection, stream.cluster).await?)
     }
+}
+
+/// Why a stream is not the newest any more.
+async fn stale(connection: &mut PgConnection, cluster: ClusterId) -> Result<Error> {
+    let followed = sqlx::query_scalar!(
+        r#"select agent_instance is not null as "followed!" from clusters where id = $1"#,
+        cluster.0
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(match followed {
+        Some(false) => Error::Forgotten { cluster },
+        Some(true) | None => Error::StaleEpoch { cluster },
+    })
 }

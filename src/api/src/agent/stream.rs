@@ -54,9 +54,10 @@ enum End {
 impl From<control::Error> for End {
     fn from(error: control::Error) -> Self {
         match error {
-            control::Error::Superseded => Self::GoAway {
+            control::Error::Superseded | control::Error::Forgotten => Self::GoAway {
                 reason: error.to_string(),
-                superseded: true,
+                // Where another agent speaks now, this one is not to come back at once.
+                superseded: matches!(error, control::Error::Superseded),
             },
             error => Self::Status(status(&error)),
         }

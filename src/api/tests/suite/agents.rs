@@ -288,6 +288,20 @@ async fn the_older_of_two_streams_is_told_that_it_is_superseded() -> anyhow::Res
 }
 
 #[tokio::test]
+async fn a_stream_of_before_the_database_went_back_is_told_to_come_again_at_once() -> anyhow::Result<()> {
+    let service = Service::start().await?;
+    let (mut agent, _) = service.agent().await?;
+    service.api.store.went_back().await?;
+    let go_away = agent.end().await?.map_err(|status| anyhow::anyhow!("{status}"))?;
+    assert!(!go_away.superseded, "nobody is in its place: {go_away:?}");
+    assert!(go_away.reason.contains("went back in time"), "{go_away:?}");
+    service.agent().await?;
+    drop(agent);
+    service.stop().await;
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_message_that_says_too_little_or_is_of_another_stream_ends_the_stream_and_changes_nothing()
 -> anyhow::Result<()> {
     let service = Service::start().await?;

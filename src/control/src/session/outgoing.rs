@@ -109,8 +109,10 @@ impl Session {
             // What an admin says of the cluster counts for the texts that come next.
             self.cluster = state.cluster;
             Ok(())
-        } else {
+        } else if state.instance.is_some() {
             Err(Error::Superseded)
+        } else {
+            Err(Error::Forgotten)
         }
     }
 
