@@ -161,8 +161,17 @@ impl Index {
         services.retain(|service| self.namespaces.contains(&service.namespace));
         self.subscribed.retain(|service, _| services.contains(service));
         for service in services {
+            let is_new = !self.subscribed.contains_key(&service);
+            let lost = if is_new {
+                self.lost_to(&service)
+            } else {
+                Vec::new()
+            };
             let departed = self.subscribed.entry(service.clone()).or_default();
             if let Some(outbox) = &mut self.outbox {
+                for scope in lost {
+                    outbox.enqueue(scope);
+                }
                 outbox.begin(service, departed.is_telling());
             }
         }
@@ -171,6 +180,15 @@ impl Index {
         }
         self.select_pods();
         self.subscribe_nodes(nodes);
+    }
+
+    /// What keeps a Service from being told. The server has forgotten it if no other Service was kept from that.
+    fn lost_to(&self, service: &ObjectName) -> Vec<Scope> {
+        let kinds = [Kind::Service, Kind::EndpointSlice].into_iter();
+        let lost = kinds.flat_map(|kind| self.lost(kind).into_iter().map(move |(view, _)| (kind, view)));
+        lost.filter(|(_, view)| is_in(service, view))
+            .map(|(kind, view)| Scope::Lost(kind, view))
+            .collect()
     }
 
     /// Everything up to `revision` is stored.

@@ -76,6 +76,27 @@ fn a_namespace_that_cannot_be_seen_is_named_and_keeps_no_other_from_being_told()
 }
 
 #[test]
+fn what_cannot_be_seen_is_told_again_when_a_service_of_there_is_subscribed_to() {
+    let mut index = of_two_namespaces();
+    index.connect(1);
+    updates(&mut index);
+    let other = || Some("other".to_owned());
+    index.handle(Input::Services(Event::Lost(other(), "403".into())));
+    let unsynced = || Statement::Unsynced {
+        kind: "Service".into(),
+        namespace: other(),
+        reason: "403".into(),
+    };
+    assert_eq!(index.next_statement(), Some(unsynced()));
+    // Meanwhile the server forgets it: no Service of there is bound.
+    let web = || [ObjectName::new("other", "web")].into();
+    index.subscribe(web(), false);
+    assert_eq!(index.next_statement(), Some(unsynced()));
+    index.subscribe(web(), false);
+    assert_eq!(index.next_statement(), None, "it is told once");
+}
+
+#[test]
 fn of_a_namespace_that_is_not_looked_at_nothing_is_said_not_even_absence() {
     let mut index = of_two_namespaces();
     index.connect(1);

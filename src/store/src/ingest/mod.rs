@@ -116,8 +116,9 @@ async fn all_synced(connection: &mut PgConnection, cluster: ClusterId, kind: &st
     Ok(())
 }
 
-/// Makes `services` what the bindings refer to that are served, or planned at least. The facts of a service go with its row: stated about a service that is no
-/// longer watched, they would be old news the next time it is bound.
+/// Makes `services` what the bindings refer to that are served, or planned at least. The facts of a service go with its
+/// row: stated about a service that is no longer watched, they would be old news the next time it is bound. What is told
+/// as unsynced goes with the last Service that it keeps from being stated, whose next statement would have ended it.
 pub(crate) async fn sync_services(connection: &mut PgConnection, cluster: ClusterId) -> Result<()> {
     sqlx::query!(
         r#"
@@ -137,6 +138,21 @@ pub(crate) async fn sync_services(connection: &mut PgConnection, cluster: Cluste
             where b.cluster_id = $1 and b.namespace = s.namespace and b.service = s.name
                 and b.standing not in ('notServed', 'unstated')
         )
+        "#,
+        cluster.0,
+    )
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query!(
+        r#"
+        with said as (
+            select coalesce(jsonb_object_agg(key, value), '{}') as rest from clusters, jsonb_each(unsynced)
+            where id = $1 and (split_part(key, ' in ', 1) not in ('Service', 'EndpointSlice', 'Pod') or exists (
+                select from services s
+                where s.cluster_id = $1 and split_part(key, ' in ', 2) in ('', s.namespace)
+            ))
+        )
+        update clusters set unsynced = said.rest from said where id = $1 and unsynced <> said.rest
         "#,
         cluster.0,
     )

@@ -246,3 +246,52 @@ async fn what_is_bound_in_a_namespace_that_nobody_looks_at_stays_and_is_told_as_
     assert!(unsynced().await?.is_empty());
     Ok(())
 }
+
+#[tokio::test]
+async fn what_keeps_no_service_from_being_stated_is_not_told_as_unsynced_any_more() -> Result<()> {
+    let fixture = Fixture::new().await?;
+    let elsewhere = |name: &str| {
+        let mut judged = source(name);
+        judged.source.object.namespace = "elsewhere".into();
+        judged
+    };
+    fixture.upsert([source("web"), elsewhere("far")]).await?;
+    for kind in ["Service", "EndpointSlice", "Pod", "TargetGroupBinding"] {
+        for namespace in [None, Some("shop"), Some("elsewhere")] {
+            fixture
+                .store
+                .ingest_unsynced(fixture.stream, kind, namespace, "403")
+                .await?;
+        }
+    }
+    let told = async || -> Result<Vec<String>> {
+        let state = fixture.store.cluster_by_id(fixture.cluster).await?;
+        Ok(state
+            .map(|state| state.unsynced.into_keys().collect())
+            .unwrap_or_default())
+    };
+    assert_eq!(told().await?.len(), 12);
+    let fence = fixture.fence().await?;
+    fixture.delete([elsewhere("far")]).await?;
+    fixture.store.finish_bindings(&fence, &arn("far")).await?;
+    let sources = [
+        "TargetGroupBinding",
+        "TargetGroupBinding in elsewhere",
+        "TargetGroupBinding in shop",
+    ];
+    let of_shop = [
+        "EndpointSlice",
+        "EndpointSlice in shop",
+        "Pod",
+        "Pod in shop",
+        "Service",
+        "Service in shop",
+    ];
+    let mut expected = [&of_shop[..], &sources[..]].concat();
+    expected.sort_unstable();
+    assert_eq!(told().await?, expected);
+    fixture.delete([source("web")]).await?;
+    fixture.store.finish_bindings(&fence, &arn("web")).await?;
+    assert_eq!(told().await?, sources);
+    Ok(())
+}
