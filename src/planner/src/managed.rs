@@ -25,6 +25,10 @@ use model::{
     sabotage,
 };
 
+/// How old AWS's word may be that nothing is in a group and nothing uses it, when it is deleted. While a deletion waits for
+/// an operator or for leave to call, somebody may have begun to use the group.
+const EMPTY_SEEN_WITHIN: SignedDuration = SignedDuration::from_secs(15);
+
 /// What a plan is made from.
 #[derive(Clone, Debug)]
 pub struct ManagedInput {
@@ -288,10 +292,14 @@ fn delete(input: &ManagedInput, group: &ObservedGroup) -> Decision {
     if input.stored.bindings + input.stored.targets > 0 {
         return Decision::hold(HoldReason::NotEmpty, step);
     }
+    let seen = input.observed.at().into_iter().chain(input.targets.at()).min();
     match input.targets {
-        Observed::Present { value: 0, .. } | Observed::Absent { .. } => Decision::step(step),
-        Observed::Present { .. } => Decision::hold(HoldReason::NotEmpty, step),
         Observed::Unknown => Decision::observe(Observe::First),
+        Observed::Present { value: 1.., .. } => Decision::hold(HoldReason::NotEmpty, step),
+        _ if seen.is_none_or(|at| at < input.stored.now - EMPTY_SEEN_WITHIN) => {
+            Decision::observe(Observe::Verify)
+        }
+        Observed::Present { .. } | Observed::Absent { .. } => Decision::step(step),
     }
 }
 

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use aws::{Certainty, Deadline, ErrorClass, Lookup};
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use model::{
     Name, Observed,
     condition::Problem,
@@ -26,6 +26,8 @@ const ENDING_SEEN_EVERY: SignedDuration = SignedDuration::from_secs(10);
 /// What is remembered of one managed group between passes. All of it can be lost.
 #[derive(Debug)]
 pub(crate) struct GroupMemory {
+    /// When the group was declared that the rest is about.
+    declared_at: Option<Timestamp>,
     observed: Observed<ObservedGroup>,
     targets: Observed<usize>,
     /// AWS contradicted what it said before: it must be asked again.
@@ -39,6 +41,7 @@ pub(crate) struct GroupMemory {
 impl Default for GroupMemory {
     fn default() -> Self {
         Self {
+            declared_at: None,
             observed: Observed::Unknown,
             targets: Observed::Unknown,
             stale: false,
@@ -105,8 +108,20 @@ impl Context {
     }
 
     /// `None`: nobody declares it any more.
-    async fn gather_managed(&self, name: &Name, memory: &GroupMemory) -> Result<Option<ManagedInput>, Error> {
+    async fn gather_managed(
+        &self,
+        name: &Name,
+        memory: &mut GroupMemory,
+    ) -> Result<Option<ManagedInput>, Error> {
         let stored = self.store.managed_group(&self.fence.shard, name).await?;
+        let declared_at = stored.as_ref().map(|stored| stored.declared_at);
+        if memory.declared_at != declared_at {
+            // Another group: nothing of it has been seen, and nothing told.
+            *memory = GroupMemory {
+                declared_at,
+                ..GroupMemory::default()
+            };
+        }
         Ok(stored.map(|stored| ManagedInput {
             stored,
             grace: self.settings.guards.consistency_grace,

@@ -38,7 +38,7 @@ use crate::{
     Name, TargetGroupArn,
     cluster::Mode,
     pause::Pause,
-    target_group::{Grant, TargetGroupSpec},
+    target_group::{Grant, TargetGroupFacts, TargetGroupSpec},
 };
 
 /// A declared group that Elbow manages.
@@ -134,6 +134,27 @@ pub struct ObservedGroup {
 }
 
 impl ObservedGroup {
+    /// What bindings are judged by.
+    pub fn facts(&self) -> TargetGroupFacts {
+        let Identity {
+            target_type,
+            protocol,
+            protocol_version: _,
+            port,
+            vpc_id,
+            ip_address_type,
+        } = &self.identity;
+        TargetGroupFacts {
+            target_type: *target_type,
+            protocol: Some(protocol.clone()),
+            port: Some(*port),
+            vpc: Some(vpc_id.clone()),
+            ip_address_type: *ip_address_type,
+            vpc_cidrs: None,
+            in_use: !self.load_balancers.is_empty(),
+        }
+    }
+
     pub fn tag(&self, key: &str) -> Option<&str> {
         self.settings
             .get(&Setting::Tag(key.to_owned()))
@@ -160,6 +181,8 @@ pub struct ManagedSnapshot {
     pub now: Timestamp,
     pub installation: uuid::Uuid,
     pub definition: Definition,
+    /// When it was declared: one that is declared anew under the name is another.
+    pub declared_at: Timestamp,
     pub ledger: Option<LedgerGroup>,
     /// Bindings to it, deleted ones included until their targets are gone.
     pub bindings: u32,

@@ -19,11 +19,14 @@ pub(super) fn diff(
     let mut changes = BTreeMap::new();
     let mut noted = BTreeMap::new();
     let mut drift = Vec::new();
+    // What was set otherwise since, or may be on its way: AWS's agreement may be that of before.
+    let mut unsettled = false;
     for (setting, value) in &declared {
         let observed = group.settings.get(setting);
         let applied = ledger.applied.get(setting) == Some(value);
         match (observed == Some(value), applied) {
             (true, true) => {}
+            (true, false) if doubtful.is_some() => unsettled = true,
             (true, false) => {
                 noted.insert(setting.clone(), value.clone());
             }
@@ -42,7 +45,7 @@ pub(super) fn diff(
         .iter()
         .filter(|(setting, _)| !declared.contains_key(*setting));
     // A tag that somebody has changed since is theirs.
-    let (untag, dropped): (BTreeSet<_>, BTreeSet<_>) = gone
+    let (untag, mut dropped): (BTreeSet<_>, BTreeSet<_>) = gone
         .map(|(setting, applied)| {
             let still_ours = group.settings.get(setting) == Some(applied);
             (setting.clone(), matches!(setting, Setting::Tag(_)) && still_ours)
@@ -56,8 +59,15 @@ pub(super) fn diff(
             (tags, rest)
         });
 
+    // One that is not to be seen may not have arrived yet.
+    if doubtful.is_some() {
+        let before = dropped.len();
+        dropped.retain(|setting| !matches!(setting, Setting::Tag(_)));
+        unsettled |= dropped.len() < before;
+    }
+
     let mut decision = match doubtful {
-        Some(wait) if !drift.is_empty() => {
+        Some(wait) if unsettled || !drift.is_empty() => {
             drift.clear();
             wait
         }

@@ -75,6 +75,7 @@ impl World {
             now: epoch(),
             installation: INSTALLATION,
             definition,
+            declared_at: epoch(),
             ledger: None,
             bindings: 0,
             targets: 0,
@@ -256,10 +257,17 @@ impl World {
                     self.snapshot = None;
                 }
             }
-            GroupStep::Modify { .. }
-            | GroupStep::SetAttributes { .. }
-            | GroupStep::Tag { .. }
-            | GroupStep::Untag { .. } => {}
+            GroupStep::Modify { settings, .. }
+            | GroupStep::SetAttributes { settings, .. }
+            | GroupStep::Tag { settings, .. } => {
+                // Until AWS has answered, either value may come.
+                let ledger = stored.ledger.as_mut().unwrap();
+                ledger
+                    .applied
+                    .retain(|setting, _| !settings.contains_key(setting));
+                ledger.changed_at = now;
+            }
+            GroupStep::Untag { .. } => stored.ledger.as_mut().unwrap().changed_at = now,
         }
     }
 
@@ -403,6 +411,59 @@ fn a_stale_answer_is_neither_drift_nor_the_end() {
         assert!(plan.steps.is_empty() && plan.status.drift.is_empty(), "{plan:?}");
         assert!(plan.wake_at.is_some() || plan.observe.is_some());
     }
+}
+
+/// A setting is set and then declared as it was before, and a tag is added and taken back, while AWS shows neither yet.
+#[test]
+fn a_change_that_is_taken_back_before_it_is_seen_is_taken_back_in_aws() {
+    for fate in [Fate::Answered, Fate::AnswerLost] {
+        let before = spec(Some("/old"), None, None, false);
+        let mut world = World::new(before.clone());
+        world.settle();
+        let stale = world.aws.clone().unwrap();
+        world.passes(60);
+        world.stored().definition.spec.managed = spec(Some("/new"), None, Some("shop"), false);
+        world.pass(fate);
+        world.stored().definition.spec.managed = before.clone();
+        world.passes(1);
+        world.observed = Observed::Present {
+            at: world.now,
+            value: stale,
+        };
+        let plan = world.plan();
+        assert!(plan.steps.is_empty(), "{plan:?}");
+        assert!(plan.wake_at.is_some() || plan.observe.is_some(), "{plan:?}");
+        world.passes(10);
+        world.observe();
+        world.settle();
+        assert_eq!(world.reason(), Reason::Reconciled);
+        let settings = &world.aws.as_ref().unwrap().settings;
+        assert_eq!(settings[&setting("healthCheck.path")], "/old");
+        assert!(!settings.contains_key(&setting("tags.team")), "{settings:?}");
+    }
+}
+
+#[test]
+fn a_deletion_that_waited_looks_again_before_it_is_done() {
+    let mut world = World::new(spec(None, None, None, false));
+    world.settle();
+    world.stored().definition.ending = Some(Ending::Delete);
+    world.stored().paused = Some(Pause {
+        by: "ops".into(),
+        reason: "quiet".into(),
+        since: epoch(),
+    });
+    world.passes(10);
+    world.observe();
+    assert_eq!(world.plan().status.holds[0].reason, HoldReason::Paused);
+    world.passes(60);
+    world.stored().paused = None;
+    let plan = world.plan();
+    assert!(plan.steps.is_empty(), "{plan:?}");
+    assert_eq!(plan.observe, Some(Observe::Verify));
+    world.targets = 1;
+    world.observe();
+    assert_eq!(world.plan().status.holds[0].reason, HoldReason::NotEmpty);
 }
 
 #[test]

@@ -479,6 +479,34 @@ async fn a_group_of_the_same_name_without_our_tags_is_refused_and_never_touched(
     Ok(())
 }
 
+/// As whoever is told `NotOwned` does: delete the declaration and declare it with another name in AWS, or the same again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_declaration_anew_is_looked_at_and_told_of_anew() -> Result<()> {
+    let postgres = Postgres::start(sandbox::postgres::Options::default()).await?;
+    // Neither a sweep nor age makes anybody look again.
+    let pace = Pace {
+        sweep: Duration::from_mins(10),
+        observe_every: Duration::from_mins(10),
+        ..PACE
+    };
+    let mut world = World::prepare(&postgres, pace).await?;
+    by_hand(&world, &json!({}))?;
+    world.launch().await?;
+    for _ in 0..2 {
+        declare(&world, &spec(|_| {})?).await?;
+        tells(&world, Reason::NotOwned).await?;
+        world
+            .store
+            .end_managed_group("test", &name(), Ending::Keep, None, false)
+            .await?;
+    }
+    let other = spec(|text| text["name"] = json!("shop-other"))?;
+    declare(&world, &other).await?;
+    settles(&world, &other).await?;
+    world.stop().await;
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_group_is_taken_over_and_given_up_by_its_tags_alone() -> Result<()> {
     let postgres = Postgres::start(sandbox::postgres::Options::default()).await?;

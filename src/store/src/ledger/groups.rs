@@ -5,6 +5,7 @@
 //! | – or `creating` | `Create` | `creating`, with what it sets |
 //! | – or `adopting` | `Adopt` | `adopting`, with what is declared |
 //! | any | `Confirm` | `present`, with the ARN, and declared to bindings |
+//! | `present` | a change | `present`, with neither value of what it sets: either may come |
 //! | `present` | a change acknowledged | `present`, with what it set |
 //! | `present` | `Note` | `present`, with what AWS has |
 //! | `present`, `deleting` | `Delete` | `deleting`, if nothing is in it |
@@ -209,12 +210,15 @@ impl Group<'_> {
                     .await
             }
             GroupStep::Confirm { arn } => self.confirm(connection, arn).await,
-            GroupStep::Modify { arn, .. }
-            | GroupStep::SetAttributes { arn, .. }
-            | GroupStep::Tag { arn, .. }
-            | GroupStep::Untag { arn, .. } => {
-                let none = (json!({}), Vec::new());
-                self.note(connection, Some(arn), none).await
+            GroupStep::Modify { arn, settings }
+            | GroupStep::SetAttributes { arn, settings }
+            | GroupStep::Tag { arn, settings } => {
+                let unsure = settings.keys().map(ToString::to_string).collect();
+                self.note(connection, Some(arn), (json!({}), unsure)).await
+            }
+            // A tag is ours to take away until AWS says that it is gone.
+            GroupStep::Untag { arn, keys: _ } => {
+                self.note(connection, Some(arn), (json!({}), Vec::new())).await
             }
             GroupStep::Note { settings, dropped } => {
                 let dropped = dropped.iter().map(ToString::to_string).collect();
@@ -299,7 +303,9 @@ impl Group<'_> {
     ) -> Result<u64> {
         let written = sqlx::query!(
             r#"
-            update ledger_resources set applied = (applied || $3) - $4::text[], plan_id = $2
+            update ledger_resources set applied = (applied || $3) - $4::text[], plan_id = $2,
+                -- A call is on its way, and answers may be of before.
+                changed_at = case when $5::text is null then changed_at else now() end
             where kind = 'targetGroup' and name = $1 and state = 'present' and ($5::text is null or arn = $5)
             "#,
             self.definition.name.as_str(),

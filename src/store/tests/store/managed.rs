@@ -178,6 +178,18 @@ async fn an_intent_lives_until_its_outcome_is_known() -> Result<()> {
             .applied
             .contains_key(&"healthCheck.path".parse()?)
     );
+    writer.apply(modify.clone(), Outcome::Acknowledged).await?;
+    let before = writer.row().await?.unwrap();
+    let again = GroupStep::Modify {
+        arn: arn("web"),
+        settings: settings(&[("healthCheck.path", "/ready")]),
+    };
+    writer.intend(&again).await?;
+    let row = writer.row().await?.unwrap();
+    assert!(
+        !row.applied.contains_key(&"healthCheck.path".parse()?) && row.changed_at > before.changed_at,
+        "whoever dies now leaves no word on which of the two it is: {row:?}"
+    );
     writer.apply(modify, Outcome::Acknowledged).await?;
     let keys = ["tags.team".parse()?].into();
     writer
