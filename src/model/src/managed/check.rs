@@ -172,22 +172,20 @@ impl Settings {
                 format!("{timeout} must be less than intervalSeconds, which is {interval}"),
             ));
         }
-        let grpc = self.protocol_version == Some(ProtocolVersion::Grpc);
+        // Application load balancers know none above 499.
+        let (codes, example) = match self.protocol_version {
+            Some(ProtocolVersion::Grpc) => (0..=99, "`0`, `0,12` or `0-99`"),
+            _ if self.protocol.is_http() => (200..=499, "`200`, `200,202` or `200-499`"),
+            _ => (200..=599, "`200`, `200,202` or `200-599`"),
+        };
         match &check.matcher {
             Some(_) if !protocol.is_http() => Err(wrong(
                 "healthCheck.matcher",
                 format!("a check by {protocol} knows no codes: leave it out, or check by HTTP"),
             )),
-            Some(matcher) if !is_matcher(matcher, if grpc { 0..=99 } else { 200..=599 }) => Err(wrong(
+            Some(matcher) if !is_matcher(matcher, codes) => Err(wrong(
                 "healthCheck.matcher",
-                format!(
-                    "give codes such as {}",
-                    if grpc {
-                        "`0`, `0,12` or `0-99`"
-                    } else {
-                        "`200`, `200,202` or `200-299`"
-                    }
-                ),
+                format!("give codes of {} such as {example}", self.protocol),
             )),
             _ => Ok(()),
         }

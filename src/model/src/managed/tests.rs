@@ -155,7 +155,7 @@ fn a_group_of_a_network_load_balancer_is_checked_as_its_protocol_allows() {
         })
     };
     assert!(network(json!({})).is_ok());
-    assert!(network(json!({"protocol": "HTTP", "path": "/", "matcher": "200"})).is_ok());
+    assert!(network(json!({"protocol": "HTTP", "path": "/", "matcher": "200-599"})).is_ok());
     for check in [
         json!({"path": "/"}),
         json!({"matcher": "200"}),
@@ -169,6 +169,9 @@ fn a_group_of_a_network_load_balancer_is_checked_as_its_protocol_allows() {
         text["protocolVersion"] = json!("HTTP2");
     });
     assert!(version.unwrap_err().message.contains("leave it out"));
+    // Application load balancers take fewer codes than network load balancers.
+    let wide = written(|text| text["healthCheck"] = json!({"matcher": "200-500"}));
+    assert!(wide.unwrap_err().message.contains("`200-499`"));
     let grpc = written(|text| {
         text["protocolVersion"] = json!("GRPC");
         text["healthCheck"] = json!({"path": "/a.B/check", "matcher": "0-99"});
