@@ -219,10 +219,21 @@ impl Control {
             Some(arn) => self.store.observation(arn).await?,
             None => None,
         };
-        let (facts, targets) = match observation {
+        let (mut facts, targets) = match observation {
             Some(observation) => (observation.facts, observation.targets),
             None => (Observed::Unknown, Observed::Unknown),
         };
+        // Nobody has asked about its targets yet, since nothing is bound to it; but it was asked about.
+        if let (Observed::Unknown, Some(managed)) = (&facts, &group.managed) {
+            facts = match &managed.observed {
+                Observed::Unknown => Observed::Unknown,
+                Observed::Absent { at } => Observed::Absent { at: *at },
+                Observed::Present { at, value } => Observed::Present {
+                    at: *at,
+                    value: value.facts(),
+                },
+            };
+        }
         Ok(TargetGroupView {
             group,
             facts,

@@ -6,7 +6,7 @@ use anyhow::Context;
 use model::{
     Observed, PlanId,
     condition::{Readiness, Reason, Truth},
-    managed::{Difference, GroupPlan, GroupStatus, GroupStep},
+    managed::{Difference, GroupPlan, GroupStatus, GroupStep, ObservedGroup},
 };
 use runtime::Tasks;
 use serde_json::{Value, json};
@@ -78,10 +78,24 @@ async fn made(api: &Api) -> anyhow::Result<()> {
             drift: vec![drift],
         },
     };
+    let shard = fence.shard.clone();
+    let snapshot = store
+        .managed_group(&shard, &plan.name)
+        .await?
+        .context("declared")?;
+    let (at, value) = (
+        snapshot.now,
+        ObservedGroup {
+            arn: ARN.parse()?,
+            identity: snapshot.definition.spec.managed.identity(),
+            load_balancers: Vec::new(),
+            settings: snapshot.our_tags(),
+        },
+    );
     let id = PlanId(uuid::Uuid::from_u128(7));
     store.intend_group(&fence, id, &plan, &confirm).await?;
     store
-        .report_managed_group(&fence, &plan.name, &plan.status, &Observed::Unknown)
+        .report_managed_group(&fence, &plan.name, &plan.status, &Observed::Present { at, value })
         .await?;
     Ok(())
 }
@@ -398,6 +412,10 @@ async fn elbow_tries_applies_shows_and_deletes_a_managed_group() -> anyhow::Resu
     made(&api).await?;
     let table = api.elbow("get tg", "").await?;
     assert!(table.contains("MANAGED") && table.contains("Drifted"), "{table}");
+    assert!(
+        table.contains("present") && table.contains("SEEN"),
+        "it was asked about, though nothing is bound to it: {table}"
+    );
     let plan = api.elbow("plan web", "").await?;
     assert!(
         plan.contains("managed target group web: Drifted")
