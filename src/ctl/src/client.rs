@@ -1,6 +1,6 @@
 //! REST: the connection, requests and pages.
 
-use std::{error::Error as _, fs, path::PathBuf, time::Duration};
+use std::{env, error::Error as _, ffi::OsStr, fs, path::PathBuf, time::Duration};
 
 use clap::Args;
 use futures::{
@@ -15,10 +15,17 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use sse_stream::{Sse, SseStream};
 
-use crate::{Error, config::Config, error::Problem};
+use crate::{
+    Error,
+    config::{Config, Context},
+    error::Problem,
+};
 
 /// Longer than the longest `wait` of the service.
 const TIMEOUT: Duration = Duration::from_secs(70);
+
+const TOKEN: &str = "ELBOW_TOKEN";
+const TOKEN_FILE: &str = "ELBOW_TOKEN_FILE";
 
 /// Which installation, and as whom.
 #[derive(Args, Debug)]
@@ -28,16 +35,10 @@ pub struct Connection {
     #[arg(long, env = "ELBOW_URL", global = true)]
     url: Option<String>,
     /// The token itself. Prefer a file: other users of a machine can read its command lines.
-    #[arg(
-        long,
-        env = "ELBOW_TOKEN",
-        hide_env_values = true,
-        global = true,
-        conflicts_with = "token_file"
-    )]
+    #[arg(long, env = TOKEN, hide_env_values = true, global = true)]
     token: Option<SecretString>,
     /// A file with the token.
-    #[arg(long, env = "ELBOW_TOKEN_FILE", global = true)]
+    #[arg(long, env = TOKEN_FILE, global = true)]
     token_file: Option<PathBuf>,
     /// PEM certificates to trust beside the machine's.
     #[arg(long, env = "ELBOW_CA_FILE", global = true)]
@@ -87,20 +88,7 @@ impl Connection {
             Error::usage("which Elbow? Set --url, ELBOW_URL, or a context in ~/.config/elbow/config.yaml")
         })?;
         let base = base(&url, self.insecure_dev)?;
-        let token_file = self.token_file.clone();
-        let token_file = token_file.or(context.as_ref().and_then(|context| context.token_file.clone()));
-        let token = match (&self.token, token_file) {
-            (Some(token), _) => token.clone(),
-            (None, Some(path)) => fs::read_to_string(&path)
-                .map_err(Error::file(format!("reading the token in {}", path.display())))?
-                .trim()
-                .into(),
-            (None, None) => {
-                return Err(Error::usage(
-                    "as whom? Set --token-file, ELBOW_TOKEN_FILE or ELBOW_TOKEN; `elbow-server token create` makes a token",
-                ));
-            }
-        };
+        let token = self.token(context.as_ref())?;
         let mut builder = reqwest::Client::builder()
             .timeout(TIMEOUT)
             .connect_timeout(Duration::from_secs(10))
@@ -113,12 +101,61 @@ impl Connection {
             let pem = fs::read(&path).map_err(Error::file(format!("reading {}", path.display())))?;
             let certificates = Certificate::from_pem_bundle(&pem)
                 .map_err(|error| Error::usage(format!("{}: {error}", path.display())))?;
+            if certificates.is_empty() {
+                let file = path.display();
+                return Err(Error::usage(format!(
+                    "{file} holds no certificate: give PEM certificates"
+                )));
+            }
             builder = builder.tls_certs_merge(certificates);
         }
         let http = builder
             .build()
             .map_err(|error| Error::usage(format!("no TLS: {}", cause(&error))))?;
         Ok(Client { http, base, token })
+    }
+
+    fn token(&self, context: Option<&Context>) -> Result<SecretString, Error> {
+        let is_of = |name, value: &OsStr| env::var_os(name).is_some_and(|set| set == value);
+        let file = match (&self.token, &self.token_file) {
+            (Some(token), Some(file)) => {
+                let token_is_set = is_of(TOKEN, OsStr::new(token.expose_secret()));
+                let file_is_set = is_of(TOKEN_FILE, file.as_os_str());
+                goes_before(token_is_set, file_is_set)?.then_some(file)
+            }
+            (None, Some(file)) => Some(file),
+            (Some(_), None) => None,
+            (None, None) => context.and_then(|context| context.token_file.as_ref()),
+        };
+        let (token, origin) = match (file, &self.token) {
+            (Some(path), _) => {
+                let origin = format!("the token in {}", path.display());
+                let text = fs::read_to_string(path).map_err(Error::file(format!("reading {origin}")))?;
+                (text.trim().into(), origin)
+            }
+            (None, Some(token)) => (token.clone(), "the token".to_owned()),
+            (None, None) => {
+                return Err(Error::usage(
+                    "as whom? Set --token-file, ELBOW_TOKEN_FILE or ELBOW_TOKEN; `elbow-server token create` makes a token",
+                ));
+            }
+        };
+        let text: &str = token.expose_secret();
+        if text.is_empty() || !text.chars().all(|char| char.is_ascii_graphic()) {
+            return Err(Error::usage(format!(
+                "{origin} is not one word: give it as `elbow token create` printed it"
+            )));
+        }
+        Ok(token)
+    }
+}
+
+/// Of a token and a file with one, whether the file counts. What the command line says goes before what the environment
+/// says, and there the token itself goes first.
+fn goes_before(token_is_set: bool, file_is_set: bool) -> Result<bool, Error> {
+    match (token_is_set, file_is_set) {
+        (false, false) => Err(Error::usage("say --token or --token-file, and not both")),
+        (is_set, file_is_set) => Ok(is_set && !file_is_set),
     }
 }
 
@@ -353,6 +390,32 @@ mod tests {
             let error = base(wrong, false).unwrap_err();
             assert!(error.to_string().contains("https"), "{error}");
             assert_eq!(error.exit_code(), 2);
+        }
+    }
+
+    #[test]
+    fn the_command_line_goes_before_the_environment() {
+        assert!(goes_before(true, false).unwrap(), "--token-file");
+        assert!(!goes_before(false, true).unwrap(), "--token");
+        assert!(!goes_before(true, true).unwrap());
+        assert_eq!(goes_before(false, false).unwrap_err().exit_code(), 2);
+    }
+
+    #[test]
+    fn a_token_that_no_header_can_carry_is_told_before_anybody_is_asked() {
+        let connection = |token: &str| Connection {
+            url: None,
+            token: Some(token.into()),
+            token_file: None,
+            ca_file: None,
+            context: None,
+            config: None,
+            insecure_dev: false,
+        };
+        assert!(connection("elbow_x").token(None).is_ok());
+        for wrong in ["", "a\nb", "a b", "ä"] {
+            let error = connection(wrong).token(None).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{error}");
         }
     }
 }

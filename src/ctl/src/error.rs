@@ -14,8 +14,13 @@ pub enum Error {
     /// Something about the command line, a file or the configuration.
     #[error("{0}")]
     Usage(String),
+    /// What is there already is something else.
+    #[error("{0}")]
+    Conflict(String),
     #[error("{kind} `{name}` does not exist")]
     NotFound { kind: &'static str, name: String },
+    #[error("nothing is known of {subject}: no binding's Service has it, and it is no target of Elbow's")]
+    NothingKnown { subject: String },
     #[error(
         "{url} cannot be reached: {cause}\nset --url or ELBOW_URL, and --ca-file if its certificate is your own"
     )]
@@ -63,7 +68,8 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Problem(problem) => problem.exit_code(),
-            Self::NotFound { .. } => 3,
+            Self::NotFound { .. } | Self::NothingKnown { .. } => 3,
+            Self::Conflict(_) => 4,
             Self::Unreachable { .. } => 6,
             Self::InVain(_) => 7,
             Self::Usage(_) => 2,

@@ -128,6 +128,10 @@ impl Kind {
                 let namespace = filter.namespace.as_deref();
                 bindings
                     .retain(|binding| namespace.is_none_or(|namespace| binding["namespace"] == namespace));
+                // Pages come in the order of ids.
+                bindings.sort_by_cached_key(|it| {
+                    ["cluster", "namespace", "name"].map(|field| it[field].to_string())
+                });
                 Ok(bindings)
             }
             Self::Endpoints => Self::endpoints(client, filter).await,
@@ -282,9 +286,10 @@ impl Kind {
                 Column::new("TYPE", |it, _| text(it, "/status/targetType")),
                 Column::new("TARGETS", |it, _| count(it, "/status/targets")),
                 Column::new("IN USE", |it, _| text(it, "/status/inUse")),
+                // The rest of the line is of then.
+                Column::new("SEEN", |it, now| age(it, "/status/observedAt", now)),
                 Column::new("CLUSTERS", |it, _| texts(it, "/spec/clusters")),
                 Column::new("MANAGED", |it, _| text(it, "/status/managed/ready/reason")),
-                Column::wide("SEEN", |it, now| age(it, "/status/observedAt", now)),
                 Column::wide("ARN", |it, _| text(it, "/status/arn")),
                 Column::wide("VERSION", |it, _| text(it, "/version")),
             ],

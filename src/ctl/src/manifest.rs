@@ -154,7 +154,9 @@ pub(crate) fn own(files: &[PathBuf], console: &mut Console) -> Result<Vec<Manife
 
 /// The documents of a YAML or JSON text, lists taken apart. `origin` is told with what is wrong.
 fn parse(origin: &str, text: &str) -> Result<Vec<Document>, Error> {
-    let documents: Vec<Value> = serde_saphyr::from_multiple(text)
+    // `y`, `no` and `on` are names like others.
+    let options = serde_saphyr::options! { strict_booleans: true };
+    let documents: Vec<Value> = serde_saphyr::from_multiple_with_options(text, options)
         .map_err(|error| Error::usage(format!("{origin}: {}", error.without_snippet())))?;
     let mut found = Vec::new();
     let documents = documents.into_iter().filter(|document| !document.is_null());
@@ -256,6 +258,15 @@ mod tests {
         assert_eq!(binding.path(), ["clusters", "east", "bindings", "shop", "web"]);
         assert_eq!((binding.name.as_str(), binding.version), ("east/shop/web", None));
         assert_eq!(binding.body, json!({"spec": {"service": "web"}}));
+    }
+
+    #[test]
+    fn words_that_were_booleans_once_are_names() {
+        for word in ["y", "no", "on", "off"] {
+            let binding =
+                only(&BINDING.replace("{service: web}", &format!("{{service: {word}, shared: true}}")));
+            assert_eq!(binding.body, json!({"spec": {"service": word, "shared": true}}));
+        }
     }
 
     #[test]

@@ -80,6 +80,7 @@ impl Cluster {
                     "account": account, "region": region, "vpcId": vpc_id, "mode": mode, "serve": serve,
                     "bindUndeclared": bind_undeclared,
                 });
+                refuse_other(client, &name, &spec).await?;
                 let query = dry_run
                     .then(|| ("dryRun", "true".to_owned()))
                     .into_iter()
@@ -123,6 +124,31 @@ impl Cluster {
             }
         }
     }
+}
+
+/// To add is not to change: what a line leaves out would be set back to its default.
+async fn refuse_other(client: &Client, name: &str, spec: &Value) -> Result<(), Error> {
+    let registered = match client.get(&["clusters", name], Vec::new()).await {
+        Ok(cluster) => cluster,
+        // It is not registered, or the answer to the registration says what is wrong.
+        Err(Error::Problem(_)) => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    match difference(&registered["spec"], spec) {
+        None => Ok(()),
+        Some(difference) => Err(Error::Conflict(format!(
+            "cluster/{name} is registered already, and {difference}: to change it, change what `elbow get cluster {name} -o \
+             yaml` writes and apply that"
+        ))),
+    }
+}
+
+/// What a registered cluster has otherwise than this.
+fn difference(registered: &Value, wanted: &Value) -> Option<String> {
+    let fields = wanted.as_object()?.iter();
+    let mut others = fields.filter(|(field, value)| registered[*field] != **value);
+    let (field, value) = others.next()?;
+    Some(format!("its {field} is {} and not {value}", registered[field]))
 }
 
 /// What the AWS Load Balancer Controller left behind that refuses writes of TargetGroupBindings, as far as an agent saw.
@@ -181,4 +207,24 @@ The new token, shown this once; the former ones end in {overlap}:
 The agent reads its file anew when it connects; it needs no restart.
 "
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::difference;
+
+    #[test]
+    fn what_was_registered_otherwise_is_named_and_what_the_line_cannot_say_does_not_count() {
+        let registered = json!({"mode": "full", "serve": "all", "roles": [{"arn": "x"}]});
+        assert_eq!(
+            difference(&registered, &json!({"mode": "full", "serve": "all"})),
+            None
+        );
+        assert_eq!(
+            difference(&registered, &json!({"mode": "full", "serve": "labelled"})).as_deref(),
+            Some("its serve is \"all\" and not \"labelled\"")
+        );
+    }
 }

@@ -38,13 +38,7 @@ impl Explain {
         }
         let explanations = items(&answer, "items");
         if explanations.is_empty() {
-            let message = format!(
-                "nothing is known of {subject}: no binding's Service has it, and it is no target of Elbow's"
-            );
-            return Err(Error::NotFound {
-                kind: "target",
-                name: message,
-            });
+            return Err(Error::NothingKnown { subject });
         }
         explanations
             .iter()

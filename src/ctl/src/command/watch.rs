@@ -46,7 +46,7 @@ impl Watch {
             while let Some(message) = messages.next().await {
                 let Ok(message) = message else { break };
                 after = message.id.clone().or(after);
-                if changes.is_empty() || changes.iter().any(|change| message.event.starts_with(change)) {
+                if changes.is_empty() || changes.iter().any(|change| is_of(&message.event, change)) {
                     show(console, output.format, &message)?;
                 }
             }
@@ -54,6 +54,14 @@ impl Watch {
             tokio::time::sleep(PAUSE).await;
         }
     }
+}
+
+/// Whether a change begins with what was asked for; a kind may be said as elsewhere: `bindings`, `target-groups`.
+fn is_of(event: &str, asked: &str) -> bool {
+    let asked = asked.to_lowercase().replace('-', "");
+    event
+        .to_lowercase()
+        .starts_with(asked.strip_suffix('s').unwrap_or(&asked))
 }
 
 fn show(console: &mut Console, format: Format, message: &Message) -> Result<(), Error> {
@@ -84,4 +92,21 @@ pub(crate) fn summary(body: &Value) -> String {
         .map(|(name, _)| format!("{name}={}", text(body, &format!("/{name}"))))
         .collect();
     said.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_of;
+
+    #[test]
+    fn a_kind_is_said_in_any_of_its_forms() {
+        for asked in ["binding", "bindings", "Binding", "binding.status"] {
+            assert!(is_of("binding.status", asked), "{asked}");
+        }
+        for asked in ["target-groups", "targetGroup"] {
+            assert!(is_of("targetGroup.status", asked), "{asked}");
+            assert!(!is_of("target.drained", asked), "{asked}");
+        }
+        assert!(!is_of("hold.opened", "binding"));
+    }
 }
