@@ -42,6 +42,8 @@ fn is_refusal(status: &Status) -> bool {
         Code::Unavailable,
         Code::DataLoss,
         Code::DeadlineExceeded,
+        // No route of REST for a method that there is.
+        Code::Unimplemented,
     ];
     // Tonic's own word for what is no protobuf.
     let undecodable = status.code() == Code::Internal && status.message().contains("failed to decode");
