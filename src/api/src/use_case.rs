@@ -15,12 +15,38 @@ pub enum Access {
     Write,
 }
 
+/// How much of the fleet a use case is about: what a token with a scope gets, beside what its role lets it do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// What belongs to no cluster: forbidden with any scope.
+    Everything,
+    /// Everybody is served, and told of what is in its scope alone.
+    Part,
+    /// Everybody is served; what it makes has no more than itself.
+    Own,
+    /// A cluster of which anything is in scope; another one is forbidden.
+    Cluster,
+    /// A namespace that is in scope; another one is forbidden.
+    Namespace,
+    /// A target group that somebody in scope may use; another one is not found.
+    Group,
+    /// All that there is of a target group: forbidden where others may use it as well.
+    WholeGroup,
+    /// A token: an admin's call finds all, another one its own and those that it made.
+    Token,
+    /// A team: a caller with a scope finds its own.
+    Team,
+    /// Something with an id of its own; what is out of scope is not found.
+    Id,
+}
+
 /// One use case.
 #[derive(Clone, Copy, Debug)]
 pub struct UseCase {
     /// The `operationId` in the OpenAPI document.
     pub operation: &'static str,
     pub access: Access,
+    pub reach: Reach,
     /// The service of `elbow.v1` and its method.
     pub rpc: &'static str,
     /// A command line of `elbow` that comes to it.
@@ -32,6 +58,7 @@ const fn read(operation: &'static str, rpc: &'static str, command: &'static str)
         operation,
         rpc,
         access: Access::Read,
+        reach: Reach::Everything,
         command,
     }
 }
@@ -41,6 +68,7 @@ const fn edit(operation: &'static str, rpc: &'static str, command: &'static str)
         operation,
         rpc,
         access: Access::Edit,
+        reach: Reach::Everything,
         command,
     }
 }
@@ -50,7 +78,14 @@ const fn write(operation: &'static str, rpc: &'static str, command: &'static str
         operation,
         rpc,
         access: Access::Write,
+        reach: Reach::Everything,
         command,
+    }
+}
+
+impl UseCase {
+    const fn of(self, reach: Reach) -> Self {
+        Self { reach, ..self }
     }
 }
 
@@ -61,8 +96,8 @@ pub const ALL: &[UseCase] = &[
         "ClusterService/PutCluster",
         "cluster add east --account 123456789012 --region eu-central-1 --vpc-id vpc-0a1b2c3d --mode full",
     ),
-    read("listClusters", "ClusterService/ListClusters", "get clusters"),
-    read("getCluster", "ClusterService/GetCluster", "get cluster east"),
+    read("listClusters", "ClusterService/ListClusters", "get clusters").of(Reach::Part),
+    read("getCluster", "ClusterService/GetCluster", "get cluster east").of(Reach::Cluster),
     write(
         "issueAgentToken",
         "ClusterService/IssueAgentToken",
@@ -77,40 +112,46 @@ pub const ALL: &[UseCase] = &[
         "listTargetGroups",
         "TargetGroupService/ListTargetGroups",
         "get target-groups",
-    ),
+    )
+    .of(Reach::Part),
     read(
         "getTargetGroup",
         "TargetGroupService/GetTargetGroup",
         "get tg web",
-    ),
-    edit("putBinding", "BindingService/PutBinding", "apply -f -"),
+    )
+    .of(Reach::Group),
+    edit("putBinding", "BindingService/PutBinding", "apply -f -").of(Reach::Namespace),
     read(
         "listBindings",
         "BindingService/ListBindings",
         "get bindings --cluster east",
-    ),
+    )
+    .of(Reach::Part),
     read(
         "getBinding",
         "BindingService/GetBinding",
         "describe binding east/shop/web",
-    ),
+    )
+    .of(Reach::Namespace),
     write(
         "adoptBinding",
         "BindingService/AdoptBinding",
         "adopt east/shop/web --dry-run",
     ),
-    read("listEndpoints", "InsightService/ListEndpoints", "get endpoints"),
+    read("listEndpoints", "InsightService/ListEndpoints", "get endpoints").of(Reach::Cluster),
     read(
         "listPlans",
         "InsightService/ListPlans",
         "get plans --target-group web",
-    ),
+    )
+    .of(Reach::WholeGroup),
     read(
         "getPlan",
         "InsightService/GetPlan",
         "get plan 00000000-0000-0000-0000-000000000007",
-    ),
-    read("previewPlan", "InsightService/PreviewPlan", "plan web"),
+    )
+    .of(Reach::Id),
+    read("previewPlan", "InsightService/PreviewPlan", "plan web").of(Reach::WholeGroup),
     read(
         "listSecurityGroups",
         "InsightService/ListSecurityGroups",
@@ -130,13 +171,15 @@ pub const ALL: &[UseCase] = &[
         "listGroupPlans",
         "InsightService/ListGroupPlans",
         "get plans --target-group web",
-    ),
-    read("listHolds", "OperationService/ListHolds", "get holds --ended"),
+    )
+    .of(Reach::WholeGroup),
+    read("listHolds", "OperationService/ListHolds", "get holds --ended").of(Reach::Part),
     read(
         "getHold",
         "OperationService/GetHold",
         "get hold 00000000-0000-0000-0000-000000000007",
-    ),
+    )
+    .of(Reach::Id),
     write(
         "releaseHold",
         "OperationService/ReleaseHold",
@@ -163,25 +206,35 @@ pub const ALL: &[UseCase] = &[
         "explain",
         "InsightService/Explain",
         "explain binding/east/shop/web",
-    ),
-    read("listAudit", "InsightService/ListAudit", "get audit"),
-    read("followEvents", "InsightService/FollowEvents", "get events"),
-    write(
+    )
+    .of(Reach::Namespace),
+    read("listAudit", "InsightService/ListAudit", "get audit").of(Reach::Part),
+    read("followEvents", "InsightService/FollowEvents", "get events").of(Reach::Part),
+    edit(
         "issueToken",
         "OperationService/IssueToken",
         "token create portal --role viewer --expires-in 90d",
-    ),
-    write("listTokens", "OperationService/ListTokens", "get tokens"),
-    write(
+    )
+    .of(Reach::Own),
+    edit("listTokens", "OperationService/ListTokens", "get tokens").of(Reach::Part),
+    edit(
+        "rotateToken",
+        "OperationService/RotateToken",
+        "token rotate 00000000-0000-0000-0000-000000000007 --overlap 1h",
+    )
+    .of(Reach::Token),
+    edit(
         "endToken",
         "OperationService/EndToken",
         "token end 00000000-0000-0000-0000-000000000007",
-    ),
+    )
+    .of(Reach::Token),
     edit(
         "deleteBinding",
         "BindingService/DeleteBinding",
         "delete binding web --namespace shop --cluster east",
-    ),
+    )
+    .of(Reach::Namespace),
     write(
         "cordonCluster",
         "ClusterService/CordonCluster",
@@ -195,6 +248,14 @@ pub const ALL: &[UseCase] = &[
     read("getFleet", "OperationService/GetFleet", "get fleet"),
     write("releaseFleet", "OperationService/ReleaseFleet", "release fleet"),
     write("putAccount", "AccountService/PutAccount", "apply -f -"),
+    write("putTeam", "TeamService/PutTeam", "apply -f -"),
+    read("listTeams", "TeamService/ListTeams", "get teams").of(Reach::Part),
+    read("getTeam", "TeamService/GetTeam", "get team shop").of(Reach::Team),
+    write(
+        "deleteTeam",
+        "TeamService/DeleteTeam",
+        "delete team shop --dry-run",
+    ),
     read("listAccounts", "AccountService/ListAccounts", "get accounts"),
     read(
         "getAccount",

@@ -1,60 +1,44 @@
 //! Whose a token is, and the making of tokens.
 
-use model::{Name, scope::Scope};
+use model::Name;
+use store::NewToken;
 
-use crate::{Control, Error, Principal, Role, Token, text};
+use crate::{Control, Error, Principal, Role, Token, tokens::TokenSpec};
 
 impl Control {
     /// Whose token it is.
     pub async fn authenticate(&self, token: &Token) -> Result<Principal, Error> {
         let found = self.store.principal(token.hash().as_bytes()).await?;
-        let store::Principal { name, role, scope } = found.ok_or(Error::Unauthenticated)?;
-        let role = match role {
-            store::Role::Admin => Role::Admin,
-            store::Role::Editor => Role::Editor,
-            store::Role::Viewer => Role::Viewer,
-            store::Role::Agent(cluster) => Role::Agent { cluster },
-        };
-        Ok(Principal { name, role, scope })
+        principal(found)
+    }
+
+    /// The caller as it is now: its token may have ended, or its team have something else.
+    pub(crate) async fn again(&self, former: &Principal) -> Result<Principal, Error> {
+        principal(self.store.principal_of(former.token).await?)
     }
 
     /// Makes a token for a person or a portal. For whoever has the database: it asks for no permission.
-    pub async fn create_token(
-        &self,
-        name: &str,
-        role: ApiRole,
-        scope: Option<Scope>,
-    ) -> Result<Token, Error> {
+    pub async fn create_token(&self, spec: TokenSpec) -> Result<Token, Error> {
         let token = Token::generate();
-        self.register_token(name, role, scope, &token).await?;
+        self.register_token(spec, &token).await?;
         Ok(token)
     }
 
     /// Takes a token that was made elsewhere. The same token again changes nothing.
-    pub async fn register_token(
-        &self,
-        name: &str,
-        role: ApiRole,
-        scope: Option<Scope>,
-        token: &Token,
-    ) -> Result<(), Error> {
-        text::line("name", name)?;
-        if role == ApiRole::Admin && scope.is_some() {
-            let message = "an admin's token is for everything: leave the scope out, or make an editor's";
-            return Err(Error::at("scope", message));
-        }
+    pub async fn register_token(&self, spec: TokenSpec, token: &Token) -> Result<(), Error> {
+        let spec = self.token_spec(spec).await?;
         let hash = token.hash();
-        Ok(self
-            .store
-            .add_token(
-                "command line",
-                hash.as_bytes(),
-                name,
-                role.into(),
-                scope.as_ref(),
-                None,
-            )
-            .await?)
+        let new = NewToken {
+            hash: hash.as_bytes(),
+            name: &spec.name,
+            role: spec.role.into(),
+            scope: spec.scope.as_ref(),
+            team: spec.team.as_ref(),
+            issuer: None,
+            lifetime: spec.lifetime,
+        };
+        self.store.add_token("command line", new).await?;
+        Ok(())
     }
 
     /// The first admin's token of an installation that has no admin; `None`: it has one.
@@ -88,6 +72,29 @@ impl From<ApiRole> for store::Role {
             ApiRole::Viewer => Self::Viewer,
         }
     }
+}
+
+fn principal(found: Option<store::Principal>) -> Result<Principal, Error> {
+    let store::Principal {
+        token,
+        name,
+        role,
+        scope,
+        team,
+    } = found.ok_or(Error::Unauthenticated)?;
+    let role = match role {
+        store::Role::Admin => Role::Admin,
+        store::Role::Editor => Role::Editor,
+        store::Role::Viewer => Role::Viewer,
+        store::Role::Agent(cluster) => Role::Agent { cluster },
+    };
+    Ok(Principal {
+        token,
+        name,
+        role,
+        scope,
+        team,
+    })
 }
 
 /// The name of an agent's token.

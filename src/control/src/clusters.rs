@@ -7,12 +7,13 @@ use model::{
     cluster::{Cluster, ClusterSpec, Leaving},
     guard::Guards,
 };
-use store::{ClusterState, Put};
+use store::{ClusterState, NewToken, Put};
 use uuid::Uuid;
 
 use crate::{
     Control, Error, Listing, Page, Principal, Token, Write, Written,
     authentication::agent_token_name,
+    tokens::{Issued, known_already},
     view::{AgentView, ClusterView},
 };
 
@@ -58,7 +59,7 @@ impl Control {
             .await?
         {
             Put::Created(cluster) => {
-                let token = self.new_agent_token(actor, &cluster).await?;
+                let token = self.new_agent_token(actor, &cluster).await?.token;
                 let value = self.cluster_view(self.cluster(&cluster.name).await?);
                 Ok((Written { created: true, value }, Some(token)))
             }
@@ -131,7 +132,7 @@ impl Control {
         principal: &Principal,
         name: &Name,
         overlap: Option<Duration>,
-    ) -> Result<Token, Error> {
+    ) -> Result<Issued, Error> {
         let actor = principal.write("issue tokens")?;
         let state = self.cluster(name).await?;
         if state.leaving.is_some() {
@@ -141,30 +142,30 @@ impl Control {
             return Err(Error::Conflict(message));
         }
         let cluster = state.cluster;
-        let token = self.new_agent_token(actor, &cluster).await?;
+        let issued = self.new_agent_token(actor, &cluster).await?;
         if let Some(overlap) = overlap {
-            let hash = token.hash();
+            let hash = issued.token.hash();
             self.store
                 .expire_other_agent_tokens(actor, cluster.id, hash.as_bytes(), overlap)
                 .await?;
         }
-        Ok(token)
+        Ok(issued)
     }
 
-    async fn new_agent_token(&self, actor: &str, cluster: &Cluster) -> Result<Token, Error> {
+    async fn new_agent_token(&self, actor: &str, cluster: &Cluster) -> Result<Issued, Error> {
         let token = Token::generate();
-        let role = store::Role::Agent(cluster.id);
-        self.store
-            .add_token(
-                actor,
-                token.hash().as_bytes(),
-                &agent_token_name(&cluster.name),
-                role,
-                None,
-                None,
-            )
-            .await?;
-        Ok(token)
+        let hash = token.hash();
+        let new = NewToken {
+            hash: hash.as_bytes(),
+            name: &agent_token_name(&cluster.name),
+            role: store::Role::Agent(cluster.id),
+            scope: None,
+            team: None,
+            issuer: None,
+            lifetime: None,
+        };
+        let added = self.store.add_token(actor, new).await?;
+        Ok(Issued::new(token, added.ok_or_else(known_already)?))
     }
 
     fn cluster_view(&self, state: ClusterState) -> ClusterView {

@@ -12,6 +12,7 @@ const BATCH: u32 = 200;
 #[derive(Debug)]
 pub struct Follower {
     control: Control,
+    principal: Principal,
     wakes: watch::Receiver<()>,
     after: EventId,
     forgotten: bool,
@@ -28,9 +29,9 @@ pub enum News {
 }
 
 impl Control {
-    /// Follows from now on, or from after an event that was told before.
+    /// Follows what changes in the caller's scope, from now on, or from after an event that was told before.
     pub async fn follow(&self, principal: &Principal, after: Option<&str>) -> Result<Follower, Error> {
-        principal.read_all("follow events")?;
+        principal.read("follow events")?;
         // From before the first look, so that nothing is missed.
         let wakes = self.wakes.events();
         let (after, forgotten) = match after {
@@ -47,6 +48,7 @@ impl Control {
         };
         Ok(Follower {
             control: self.clone(),
+            principal: principal.clone(),
             wakes,
             after,
             forgotten,
@@ -74,10 +76,15 @@ impl Follower {
         if std::mem::take(&mut self.forgotten) {
             return Ok(vec![News::Forgotten]);
         }
-        let events = self.control.store.events(self.after, BATCH).await?;
-        if let Some(last) = events.last() {
-            self.after = last.id;
-        }
+        // Following lasts, and a token may have ended meanwhile or have another scope.
+        self.principal = self.control.again(&self.principal).await?;
+        let (store, scope) = (&self.control.store, self.principal.scope.as_ref());
+        let seen = store.latest_event().await?;
+        let events = store.events(scope, self.after, BATCH).await?;
+        let told = events.last().map(|event| event.id);
+        // What is out of scope is not looked at again.
+        let passed = (events.len() < BATCH as usize).then_some(seen);
+        self.after = self.after.max(told.max(passed).unwrap_or(seen));
         Ok(events.into_iter().map(News::Event).collect())
     }
 }

@@ -32,6 +32,7 @@ pub mod session;
 mod settings;
 mod shards;
 pub mod target_groups;
+mod teams;
 mod text;
 mod token;
 mod tokens;
@@ -50,6 +51,7 @@ pub use store::{
     SecurityGroupState, StoredPause, StoredToken,
 };
 pub use token::{Token, TokenHash};
+pub use tokens::{Issued, TokenSpec};
 
 use std::sync::Arc;
 

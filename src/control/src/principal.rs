@@ -4,6 +4,7 @@
 //! are looked up, lists leave it out, and ids of it are not found.
 
 use model::{ClusterId, Name, sabotage, scope::Scope, target_group::Grant};
+use uuid::Uuid;
 
 use crate::Error;
 
@@ -23,11 +24,15 @@ pub enum Role {
 /// An authenticated caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Principal {
+    /// The token's id.
+    pub token: Uuid,
     /// The token's name: the actor in the audit log.
     pub name: String,
     pub role: Role,
     /// `None`: everything.
     pub scope: Option<Scope>,
+    /// Whose token it is.
+    pub team: Option<Name>,
 }
 
 impl Principal {
@@ -81,6 +86,15 @@ impl Principal {
         }
     }
 
+    /// Permission to look after tokens: `None` after all, else after this one and those that it made.
+    pub(crate) fn issue(&self, action: &'static str) -> Result<Option<Uuid>, Error> {
+        match self.role {
+            Role::Admin => Ok(None),
+            Role::Editor => Ok(Some(self.token)),
+            Role::Viewer | Role::Agent { .. } => Err(self.forbidden(action, "editor or admin")),
+        }
+    }
+
     /// Whether any part of the cluster is in scope.
     pub(crate) fn sees(&self, cluster: &Name) -> bool {
         self.scope.as_ref().is_none_or(|scope| scope.touches(cluster))
@@ -123,7 +137,7 @@ impl Principal {
         grants.retain(|grant| !grant.namespaces.is_empty());
     }
 
-    fn require(&self, within: bool, action: &'static str) -> Result<(), Error> {
+    pub(crate) fn require(&self, within: bool, action: &'static str) -> Result<(), Error> {
         if within || sabotage::is_on("S24") {
             return Ok(());
         }
@@ -133,7 +147,7 @@ impl Principal {
         })
     }
 
-    fn forbidden(&self, action: &'static str, needed: &'static str) -> Error {
+    pub(crate) fn forbidden(&self, action: &'static str, needed: &'static str) -> Error {
         Error::Forbidden {
             principal: self.name.clone(),
             action,

@@ -21,6 +21,9 @@ pub(crate) enum Kind {
     Accounts,
     #[value(aliases = ["cluster", "cl"])]
     Clusters,
+    /// Tenants.
+    #[value(aliases = ["team"])]
+    Teams,
     #[value(name = "target-groups", aliases = ["target-group", "targetgroups", "targetgroup", "tg"])]
     TargetGroups,
     #[value(aliases = ["binding", "b", "tgb"])]
@@ -83,6 +86,7 @@ impl Kind {
         match self {
             Self::Accounts => "account",
             Self::Clusters => "cluster",
+            Self::Teams => "team",
             Self::TargetGroups => "target-group",
             Self::Bindings => "binding",
             Self::Endpoints => "endpoints",
@@ -104,6 +108,7 @@ impl Kind {
             Self::Accounts => client.list(&["accounts"], Vec::new()).await,
             Self::Fleet => Ok(vec![client.get(&["fleet"], Vec::new()).await?]),
             Self::Clusters => client.list(&["clusters"], Vec::new()).await,
+            Self::Teams => client.list(&["teams"], Vec::new()).await,
             Self::TargetGroups => client.list(&["target-groups"], Vec::new()).await,
             Self::SecurityGroups => client.list(&["security-groups"], Vec::new()).await,
             Self::Shards => client.list(&["shards"], Vec::new()).await,
@@ -209,6 +214,7 @@ impl Kind {
         match self {
             Self::Accounts => client.get(&["accounts", name], Vec::new()).await,
             Self::Clusters => client.get(&["clusters", name], Vec::new()).await,
+            Self::Teams => client.get(&["teams", name], Vec::new()).await,
             Self::TargetGroups => client.get(&["target-groups", name], Vec::new()).await,
             Self::SecurityGroups => client.get(&["security-groups", name], Vec::new()).await,
             Self::Holds => client.get(&["holds", name], Vec::new()).await,
@@ -241,7 +247,7 @@ impl Kind {
     pub(crate) fn name_of(self, resource: &Value) -> String {
         let parts: &[&str] = match self {
             Self::Fleet => return "fleet".to_owned(),
-            Self::Accounts | Self::Clusters | Self::TargetGroups | Self::Shards => &["/name"],
+            Self::Accounts | Self::Clusters | Self::Teams | Self::TargetGroups | Self::Shards => &["/name"],
             Self::SecurityGroups | Self::Holds | Self::Plans | Self::Audit | Self::Events | Self::Tokens => {
                 &["/id"]
             }
@@ -259,6 +265,11 @@ impl Kind {
             Self::Accounts => vec![
                 Column::new("NAME", |it, _| text(it, "/name")),
                 Column::new("ROLE", |it, _| text(it, "/spec/role/arn")),
+                Column::wide("VERSION", |it, _| text(it, "/version")),
+            ],
+            Self::Teams => vec![
+                Column::new("NAME", |it, _| text(it, "/name")),
+                Column::new("SCOPE", |it, _| texts(it, "/spec/scope")),
                 Column::wide("VERSION", |it, _| text(it, "/version")),
             ],
             Self::Fleet => vec![
@@ -398,8 +409,12 @@ impl Kind {
                 Column::new("NAME", |it, _| text(it, "/name")),
                 Column::new("ROLE", |it, _| text(it, "/role")),
                 Column::new("CLUSTER", |it, _| text(it, "/cluster")),
+                Column::new("TEAM", |it, _| text(it, "/team")),
+                Column::new("SCOPE", |it, _| texts(it, "/scope")),
                 Column::new("AGE", |it, now| age(it, "/createdAt", now)),
+                Column::new("USED", |it, now| age(it, "/lastUsedAt", now)),
                 Column::new("EXPIRES", |it, _| text(it, "/expiresAt")),
+                Column::wide("ISSUER", |it, _| text(it, "/issuer")),
             ],
         }
     }

@@ -84,11 +84,12 @@ impl Manifest {
         } = metadata;
         let (kind, path) = match (kind.as_str(), cluster, namespace) {
             ("Account", None, None) => (Kind::Accounts, vec!["accounts".to_owned(), name.clone()]),
+            ("Team", None, None) => (Kind::Teams, vec!["teams".to_owned(), name.clone()]),
             ("Cluster", None, None) => (Kind::Clusters, vec!["clusters".to_owned(), name.clone()]),
             ("TargetGroup", None, None) => {
                 (Kind::TargetGroups, vec!["target-groups".to_owned(), name.clone()])
             }
-            ("Account" | "Cluster" | "TargetGroup", ..) => {
+            ("Account" | "Team" | "Cluster" | "TargetGroup", ..) => {
                 return Err(format!(
                     "a {kind} has a metadata.name alone: leave cluster and namespace out"
                 ));
@@ -104,7 +105,7 @@ impl Manifest {
             }
             (other, ..) => {
                 return Err(format!(
-                    "`{other}` is no kind of {API_VERSION}: it has Account, Cluster, TargetGroup and Binding"
+                    "`{other}` is no kind of {API_VERSION}: it has Account, Team, Cluster, TargetGroup and Binding"
                 ));
             }
         };
@@ -204,6 +205,7 @@ fn one(value: Value) -> Result<Document, String> {
 pub(crate) fn of(kind: Kind, resource: &Value) -> Value {
     let word = match kind {
         Kind::Accounts => "Account",
+        Kind::Teams => "Team",
         Kind::Clusters => "Cluster",
         Kind::TargetGroups => "TargetGroup",
         Kind::Bindings => "Binding",

@@ -34,6 +34,7 @@ pub mod shard;
 pub mod stream;
 pub mod target;
 pub mod target_group;
+pub mod team;
 
 mod parse;
 

@@ -1,6 +1,6 @@
 //! Which part of the fleet somebody may see or change.
 
-use std::{fmt, str::FromStr};
+use std::{collections::BTreeSet, fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
@@ -76,6 +76,24 @@ impl Scope {
         };
         self.0.iter().any(holds)
     }
+
+    /// Whether all of the place is within.
+    pub fn holds(&self, place: &Place) -> bool {
+        match &place.namespace {
+            None => self.covers(&place.cluster),
+            Some(namespace) => self.contains(&place.cluster, namespace.as_str()),
+        }
+    }
+
+    /// What is within both.
+    #[must_use]
+    pub fn meet(&self, other: &Self) -> Self {
+        let of = |one: &Self, other: &Self| {
+            let common = one.0.iter().filter(|place| other.holds(place));
+            common.cloned().collect::<BTreeSet<_>>()
+        };
+        Self(of(self, other).union(&of(other, self)).cloned().collect())
+    }
 }
 
 #[cfg(test)]
@@ -91,6 +109,10 @@ mod tests {
         assert!(scope.touches(&name("beta")) && !scope.covers(&name("beta")));
         assert!(!scope.touches(&name("gamma")));
         assert_eq!(scope.0[1].to_string(), "beta/shop");
+        let scope = |places: &[&str]| Scope(places.iter().map(|place| place.parse().unwrap()).collect());
+        let both =
+            scope(&["alpha", "beta/shop", "gamma/a"]).meet(&scope(&["alpha/x", "alpha/y", "beta", "delta"]));
+        assert_eq!(both, scope(&["alpha/x", "alpha/y", "beta/shop"]));
         for bad in ["", "/shop", "alpha/", "alpha/shop/x", "Alpha"] {
             assert!(bad.parse::<Place>().is_err(), "{bad}");
         }

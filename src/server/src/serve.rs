@@ -7,7 +7,7 @@ use api::{
     agent::{self, Agents, Patience, server as agent_server},
     grpc::Public,
 };
-use control::{ApiRole, Census, Control, Settings, Token};
+use control::{Census, Control, Settings, Token, TokenSpec};
 use model::guard::Guards;
 use reconcile::{DatabaseClock, Engine};
 use runtime::{
@@ -144,7 +144,7 @@ async fn first_admin(control: &Control, token_file: Option<&Path>) -> anyhow::Re
             )
         })?;
         control
-            .register_token("admin token file", ApiRole::Admin, None, &token)
+            .register_token(TokenSpec::admin("admin token file"), &token)
             .await?;
     } else if let Some(token) = control.bootstrap().await? {
         // Not in the log, which others keep.

@@ -1,6 +1,9 @@
 use clap::{Args, ValueEnum};
-use control::{ApiRole, Control, Settings};
-use model::scope::{Place, Scope};
+use control::{ApiRole, Control, Settings, TokenSpec};
+use model::{
+    Name,
+    scope::{Place, Scope},
+};
 use runtime::telemetry::Registry;
 
 use crate::options::Database;
@@ -15,6 +18,9 @@ pub(crate) struct CreateToken {
     /// What it is for: `CLUSTER` or `CLUSTER/NAMESPACE`, once or several times; without it, everything.
     #[arg(long = "scope", value_name = "PLACE")]
     scope: Vec<Place>,
+    /// The team whose it is: it has no more than the team has.
+    #[arg(long)]
+    team: Option<Name>,
     /// Who owns it; the audit log says this name.
     #[arg(long)]
     name: String,
@@ -46,13 +52,20 @@ pub(crate) async fn create(options: CreateToken) -> anyhow::Result<()> {
         database,
         role,
         scope,
+        team,
         name,
     } = options;
-    let scope = (!scope.is_empty()).then_some(Scope(scope));
+    let spec = TokenSpec {
+        name,
+        role: role.into(),
+        scope: (!scope.is_empty()).then_some(Scope(scope)),
+        team,
+        lifetime: None,
+    };
     let store = crate::connect(&database, &mut Registry::default()).await?;
     crate::require_schema(&store).await?;
     let token = Control::new(store, Settings::default())
-        .create_token(&name, role.into(), scope)
+        .create_token(spec)
         .await?;
     println!("{}", token.expose());
     Ok(())

@@ -49,7 +49,8 @@ impl Store {
                     before => (before.as_ref().map(to_json), Put::Updated(update(tx, &binding, source, verdict).await?)),
                 },
             };
-            audit::append(tx, actor, "binding.put", &object.to_string(), before, Some(spec.map_or_else(|| source.clone(), to_json))).await?;
+            let (place, after) = ((cluster, Some(object.namespace.as_str())), spec.map_or_else(|| source.clone(), to_json));
+            audit::append_in(tx, place, actor, "binding.put", &object.to_string(), before, Some(after)).await?;
             wake::groups(tx, spec.map(|spec| spec.target_group.to_string())).await?;
             status::report_unbound(tx, cluster).await?;
             ingest::sync_services(tx, cluster).await?;
@@ -87,7 +88,17 @@ impl Store {
                     .await?;
             }
             let before = binding.spec.as_ref().map(to_json);
-            audit::append(tx, actor, "binding.delete", &object.to_string(), before, None).await?;
+            let place = (cluster, Some(object.namespace.as_str()));
+            audit::append_in(
+                tx,
+                place,
+                actor,
+                "binding.delete",
+                &object.to_string(),
+                before,
+                None,
+            )
+            .await?;
             wake::groups(tx, binding.spec.map(|spec| spec.target_group.to_string())).await?;
             wake::cluster(tx, cluster).await
         })

@@ -5,11 +5,12 @@ use std::{fmt, str::FromStr};
 
 use jiff::Timestamp;
 use jiff_sqlx::Timestamp as SqlTimestamp;
+use model::scope::Scope;
 use serde_json::Value;
 
 use crate::{
     Op, Result, Store,
-    row::{Row, limit, to_bigint},
+    row::{self, Row, limit, to_bigint},
 };
 
 /// Where a reader is: after the event that has it.
@@ -54,17 +55,25 @@ pub struct Event {
 }
 
 impl Store {
-    /// The next events after `after`, the oldest first.
-    pub async fn events(&self, after: EventId, count: u32) -> Result<Vec<Event>> {
+    /// The next events after `after` of what is in `scope`, the oldest first.
+    pub async fn events(&self, scope: Option<&Scope>, after: EventId, count: u32) -> Result<Vec<Event>> {
+        let (clusters, namespaces) = row::places(scope).unzip();
         let query = sqlx::query!(
             r#"
             select transaction::text as "transaction!", id, at as "at: SqlTimestamp", change, object, body from events
             where (transaction, id) > ($1::text::xid8, $2) and transaction < pg_snapshot_xmin(pg_current_snapshot())
+                and ($4::text[] is null or exists (
+                    select from unnest($4::text[], $5::text[]) as place (cluster, namespace)
+                    where place.cluster = events.cluster
+                        and (place.namespace is null or place.namespace = events.namespace)
+                ))
             order by transaction, id limit $3
             "#,
             after.transaction.to_string(),
             to_bigint(after.id),
             limit(count),
+            clusters.as_deref(),
+            namespaces.as_deref() as Option<&[Option<String>]>,
         );
         let rows = self.read(Op::Query, query.fetch_all(&self.pool)).await?;
         rows.into_iter()

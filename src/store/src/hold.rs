@@ -165,7 +165,14 @@ impl Store {
                     reason.release()
                 )));
             }
-            audit::append(tx, actor, "hold.release", &id.to_string(), Some(row.body), None).await?;
+            let (object, before) = (id.to_string(), Some(row.body));
+            match row.cluster_id.map(ClusterId) {
+                Some(cluster) => {
+                    audit::append_in(tx, (cluster, None), actor, "hold.release", &object, before, None)
+                        .await?;
+                }
+                None => audit::append(tx, actor, "hold.release", &object, before, None).await?,
+            }
             if let Some(cluster) = row.cluster_id.map(ClusterId) {
                 release_bindings(tx, cluster, id).await?;
             }

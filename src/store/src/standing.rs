@@ -57,7 +57,17 @@ impl Store {
                 json!({ "standing": stored.standing }),
                 json!({ "standing": standing }),
             );
-            audit::append(tx, actor, "binding.adopt", &object, Some(before), Some(after)).await?;
+            let place = (cluster, Some(row.namespace.as_str()));
+            audit::append_in(
+                tx,
+                place,
+                actor,
+                "binding.adopt",
+                &object,
+                Some(before),
+                Some(after),
+            )
+            .await?;
             wake::groups(tx, row.target_group_arn).await?;
             wake::cluster(tx, cluster).await?;
             Ok(standing)

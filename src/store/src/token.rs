@@ -5,12 +5,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff_sqlx::Timestamp as SqlTimestamp;
 use model::{ClusterId, Name, scope::Scope};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::{
     Error, Op, Result, Store, audit,
     database::transaction,
     row::{self, Row, to_json},
+    team,
 };
 
 /// What a token entitles to.
@@ -28,89 +30,148 @@ pub enum Role {
 pub struct StoredToken {
     pub id: Uuid,
     pub name: String,
-    /// `admin`, `viewer` or `agent`.
+    /// `admin`, `editor`, `viewer` or `agent`.
     pub role: String,
     /// Of an agent's.
     pub cluster: Option<Name>,
+    /// `None`: everything. Of a team's: what the team has now of what the token is for.
+    pub scope: Option<Scope>,
+    pub team: Option<Name>,
+    /// The token that made it and that it ends with.
+    pub issuer: Option<Uuid>,
     pub created_at: Timestamp,
     /// `None`: it does not end by itself.
+    pub expires_at: Option<Timestamp>,
+    /// To the minute.
+    pub last_used_at: Option<Timestamp>,
+}
+
+/// A token to be stored.
+#[derive(Clone, Copy, Debug)]
+pub struct NewToken<'a> {
+    /// Its SHA-256.
+    pub hash: &'a [u8; 32],
+    pub name: &'a str,
+    pub role: Role,
+    /// What it is for; `None`: all that its team has, and without a team everything.
+    pub scope: Option<&'a Scope>,
+    pub team: Option<&'a Name>,
+    /// The token that it ends with.
+    pub issuer: Option<Uuid>,
+    /// `None`: it ends with its issuer, or never.
+    pub lifetime: Option<Duration>,
+}
+
+/// What became of a token that was stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AddedToken {
+    pub id: Uuid,
     pub expires_at: Option<Timestamp>,
 }
 
 /// Whose token it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Principal {
+    pub token: Uuid,
     pub name: String,
     pub role: Role,
-    /// `None`: everything.
+    /// `None`: everything. Of a team's: what the team has of what the token is for.
     pub scope: Option<Scope>,
+    pub team: Option<Name>,
 }
 
 impl Store {
-    /// Stores the SHA-256 of a token that ends after `lifetime`, if that is given.
-    pub async fn add_token(
-        &self,
-        actor: &str,
-        hash: &[u8; 32],
-        name: &str,
-        role: Role,
-        scope: Option<&Scope>,
-        lifetime: Option<Duration>,
-    ) -> Result<()> {
-        let (word, cluster) = match role {
+    /// Stores a token. `None`: it is there already, and nothing was done.
+    pub async fn add_token(&self, actor: &str, token: NewToken<'_>) -> Result<Option<AddedToken>> {
+        let (word, cluster) = match token.role {
             Role::Admin => ("admin", None),
             Role::Editor => ("editor", None),
             Role::Viewer => ("viewer", None),
             Role::Agent(cluster) => ("agent", Some(cluster.0)),
         };
         transaction!(self, Op::Token, |tx| {
-            sqlx::query!(
+            let scope = match token.team {
+                None => token.scope.cloned(),
+                Some(name) => Some(team::of_team(token.scope, &team::places(tx, name).await?)),
+            };
+            let added = sqlx::query!(
                 r#"
-                insert into tokens (hash, name, role, cluster_id, scope, expires_at)
-                values ($1, $2, $3, $4, $5, now() + make_interval(secs => $6)) on conflict (hash) do nothing
+                insert into tokens (hash, name, role, cluster_id, scope, team, wish, issuer, expires_at)
+                values ($1, $2, $3, $4, $5, $6, $9, $7, least(
+                    now() + make_interval(secs => $8), (select expires_at from tokens where id = $7)
+                ))
+                on conflict (hash) do nothing returning id, expires_at as "expires_at: SqlTimestamp"
                 "#,
-                hash.as_slice(),
-                name,
+                token.hash.as_slice(),
+                token.name,
                 word,
                 cluster,
-                scope.map(to_json),
-                lifetime.map(|lifetime| lifetime.as_secs_f64()),
+                scope.as_ref().map(to_json),
+                token.team.map(Name::as_str),
+                token.issuer,
+                token.lifetime.map(|lifetime| lifetime.as_secs_f64()),
+                token.team.and(token.scope).map(to_json),
             )
-            .execute(&mut *tx)
+            .fetch_optional(&mut *tx)
             .await?;
-            let after = serde_json::json!({ "role": word, "cluster": cluster, "scope": scope });
-            audit::append(tx, actor, "token.add", name, None, Some(after)).await
+            let Some(added) = added else { return Ok(None) };
+            let after = serde_json::json!({
+                "id": added.id, "role": word, "cluster": cluster, "scope": token.scope, "team": token.team,
+            });
+            audit::append(tx, actor, "token.add", token.name, None, Some(after)).await?;
+            Ok(Some(AddedToken {
+                id: added.id,
+                expires_at: added.expires_at.map(SqlTimestamp::to_jiff),
+            }))
         })
         .await
     }
 
     /// Whose token has this SHA-256.
     pub async fn principal(&self, hash: &[u8; 32]) -> Result<Option<Principal>> {
+        self.find_principal(Some(hash), None).await
+    }
+
+    /// Whose token it still is.
+    pub async fn principal_of(&self, token: Uuid) -> Result<Option<Principal>> {
+        self.find_principal(None, Some(token)).await
+    }
+
+    async fn find_principal(
+        &self,
+        hash: Option<&[u8; 32]>,
+        token: Option<Uuid>,
+    ) -> Result<Option<Principal>> {
         let query = sqlx::query!(
             r#"
-            select name, role, cluster_id, scope from tokens
-            where hash = $1 and (expires_at is null or expires_at > now())
+            select id, name, role, cluster_id, scope, team,
+                (last_used_at is null or last_used_at < now() - interval '1 minute') as "unnoted!"
+            from tokens where (hash = $1 or id = $2) and (expires_at is null or expires_at > now())
             "#,
-            hash.as_slice()
+            hash.map(<[u8; 32]>::as_slice),
+            token,
         );
         let Some(row) = self.read(Op::Token, query.fetch_optional(&self.pool)).await? else {
             return Ok(None);
         };
+        let at = Row::new("tokens", &row.id);
         let role = match (row.role.as_str(), row.cluster_id) {
             ("admin", None) => Role::Admin,
             ("editor", None) => Role::Editor,
             ("viewer", None) => Role::Viewer,
             ("agent", Some(cluster)) => Role::Agent(ClusterId(cluster)),
-            (other, _) => return Err(Row::new("tokens", &row.name).inconsistent("role", &other)),
+            (other, _) => return Err(at.inconsistent("role", &other)),
         };
-        let scope = row
-            .scope
-            .map(|scope| Row::new("tokens", &row.name).json("scope", scope))
-            .transpose()?;
+        if row.unnoted {
+            let note = sqlx::query!("update tokens set last_used_at = now() where id = $1", row.id);
+            self.read(Op::Token, note.execute(&self.pool)).await?;
+        }
         Ok(Some(Principal {
+            token: row.id,
+            team: row.team.map(|team| at.text("team", &team)).transpose()?,
+            scope: row.scope.map(|scope| at.json("scope", scope)).transpose()?,
             name: row.name,
             role,
-            scope,
         }))
     }
 
@@ -141,18 +202,26 @@ impl Store {
         .await
     }
 
-    /// All tokens, by name; `after` = the id of the last of the page before.
-    pub async fn tokens(&self, after: Option<Uuid>, limit: u32) -> Result<Vec<StoredToken>> {
+    /// Tokens by name; `of` = that one and those that it made alone; `after` = the id of the last of the page before.
+    pub async fn tokens(
+        &self,
+        of: Option<Uuid>,
+        after: Option<Uuid>,
+        limit: u32,
+    ) -> Result<Vec<StoredToken>> {
         let query = sqlx::query!(
             r#"
-            select t.id, t.name, role, c.name as "cluster?", t.created_at as "created_at: SqlTimestamp",
-                expires_at as "expires_at: SqlTimestamp"
+            select t.id, t.name, role, c.name as "cluster?", scope, team, issuer,
+                t.created_at as "created_at: SqlTimestamp", expires_at as "expires_at: SqlTimestamp",
+                last_used_at as "last_used_at: SqlTimestamp"
             from tokens t left join clusters c on c.id = t.cluster_id
-            where $1::uuid is null or (t.name, t.id) > (select last.name, last.id from tokens last where last.id = $1)
+            where ($1::uuid is null or (t.name, t.id) > (select last.name, last.id from tokens last where last.id = $1))
+                and ($3::uuid is null or t.id = $3 or t.issuer = $3)
             order by t.name, t.id limit $2
             "#,
             after,
             row::limit(limit),
+            of,
         );
         let rows = self.read(Op::Query, query.fetch_all(&self.pool)).await?;
         rows.into_iter()
@@ -163,29 +232,109 @@ impl Store {
                     name: row.name,
                     role: row.role,
                     cluster: row.cluster.map(|name| at.text("cluster", &name)).transpose()?,
+                    scope: row.scope.map(|scope| at.json("scope", scope)).transpose()?,
+                    team: row.team.map(|team| at.text("team", &team)).transpose()?,
+                    issuer: row.issuer,
                     created_at: row.created_at.to_jiff(),
                     expires_at: row.expires_at.map(SqlTimestamp::to_jiff),
+                    last_used_at: row.last_used_at.map(SqlTimestamp::to_jiff),
                 })
             })
             .collect()
     }
 
-    /// Ends a token, now or after `overlap`. One that ends sooner anyway stays as it is.
-    pub async fn expire_token(&self, actor: &str, id: Uuid, overlap: Duration) -> Result<()> {
+    /// A successor of a person's or portal's token, which itself ends after `overlap`: the same name, role, scope and
+    /// team, for as long again, and what the former made is the successor's. `of` = only that one or one that it made,
+    /// and no longer than that one lives.
+    pub async fn rotate_token(
+        &self,
+        actor: &str,
+        id: Uuid,
+        of: Option<Uuid>,
+        hash: &[u8; 32],
+        overlap: Duration,
+    ) -> Result<AddedToken> {
         transaction!(self, Op::Token, |tx| {
-            let ended = sqlx::query_scalar!(
+            // Before the token, as whoever changes a team does: else the successor could have what the team had.
+            sqlx::query!(
+                "select from teams where name = (select team from tokens where id = $1) for share",
+                id
+            )
+            .fetch_optional(&mut *tx)
+            .await?;
+            let former = sqlx::query!(
                 r#"
-                update tokens set expires_at = least(expires_at, now() + make_interval(secs => $2))
-                where id = $1 returning name
+                select name, role from tokens where id = $1 and (expires_at is null or expires_at > now())
+                    and ($2::uuid is null or id = $2 or issuer = $2)
+                for update
                 "#,
                 id,
-                overlap.as_secs_f64(),
+                of,
             )
             .fetch_optional(&mut *tx)
             .await?
             .ok_or_else(|| Error::not_found("token", id))?;
-            let after = serde_json::json!({ "overlapSeconds": overlap.as_secs() });
-            audit::append(tx, actor, "token.expire", &ended, None, Some(after)).await
+            if former.role == "agent" {
+                return Err(Error::Constraint(
+                    "it is an agent's token: `elbow cluster rotate-token` makes its successor".to_owned(),
+                ));
+            }
+            let added = sqlx::query!(
+                r#"
+                insert into tokens (hash, name, role, scope, team, wish, issuer, expires_at)
+                select $2, name, role, scope, team, wish, issuer, least(
+                    now() + (expires_at - created_at),
+                    (select expires_at from tokens where id = former.issuer),
+                    (select expires_at from tokens where id = $3)
+                )
+                from tokens former where id = $1 returning id, expires_at as "expires_at: SqlTimestamp"
+                "#,
+                id,
+                hash.as_slice(),
+                of,
+            )
+            .fetch_one(&mut *tx)
+            .await?;
+            sqlx::query!("update tokens set issuer = $2 where issuer = $1", id, added.id)
+                .execute(&mut *tx)
+                .await?;
+            end(tx, id, overlap).await?;
+            let after = serde_json::json!({ "id": added.id, "overlapSeconds": overlap.as_secs() });
+            let before = serde_json::json!({ "id": id });
+            audit::append(tx, actor, "token.rotate", &former.name, Some(before), Some(after)).await?;
+            Ok(AddedToken {
+                id: added.id,
+                expires_at: added.expires_at.map(SqlTimestamp::to_jiff),
+            })
+        })
+        .await
+    }
+
+    /// Ends a token and all that it made, now or after `overlap`. One that ends sooner anyway stays as it is. `of` = only
+    /// that one or one that it made.
+    pub async fn expire_token(
+        &self,
+        actor: &str,
+        id: Uuid,
+        of: Option<Uuid>,
+        overlap: Duration,
+        dry_run: bool,
+    ) -> Result<()> {
+        transaction!(self, Op::Token, |tx| {
+            let name = sqlx::query_scalar!(
+                "select name from tokens where id = $1 and ($2::uuid is null or id = $2 or issuer = $2) for update",
+                id,
+                of,
+            )
+            .fetch_optional(&mut *tx)
+            .await?
+            .ok_or_else(|| Error::not_found("token", id))?;
+            if dry_run {
+                return Ok(());
+            }
+            end(tx, id, overlap).await?;
+            let after = serde_json::json!({ "id": id, "overlapSeconds": overlap.as_secs() });
+            audit::append(tx, actor, "token.expire", &name, None, Some(after)).await
         })
         .await
     }
@@ -225,4 +374,22 @@ impl Store {
             sqlx::query_scalar!(r#"select exists (select from tokens where role = 'admin') as "exists!""#);
         self.read(Op::Token, query.fetch_one(&self.pool)).await
     }
+}
+
+// What a token made was never to outlast it.
+async fn end(connection: &mut PgConnection, id: Uuid, overlap: Duration) -> Result<()> {
+    sqlx::query!(
+        r#"
+        with recursive ended as (
+            select id from tokens where id = $1 union select made.id from tokens made join ended on made.issuer = ended.id
+        )
+        update tokens set expires_at = least(expires_at, now() + make_interval(secs => $2))
+        where id in (select id from ended)
+        "#,
+        id,
+        overlap.as_secs_f64(),
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
 }

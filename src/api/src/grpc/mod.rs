@@ -12,6 +12,7 @@ mod cluster;
 mod insight;
 mod operation;
 mod target_group;
+mod team;
 
 use axum::Router;
 use control::Control;
@@ -20,6 +21,7 @@ use wire::v1::{
     account_service_server::AccountServiceServer, binding_service_server::BindingServiceServer,
     cluster_service_server::ClusterServiceServer, insight_service_server::InsightServiceServer,
     operation_service_server::OperationServiceServer, target_group_service_server::TargetGroupServiceServer,
+    team_service_server::TeamServiceServer,
 };
 
 /// The services of people and portals.
@@ -43,6 +45,7 @@ impl Public {
             .add_service(ClusterServiceServer::new(self.clone()))
             .add_service(TargetGroupServiceServer::new(self.clone()))
             .add_service(AccountServiceServer::new(self.clone()))
+            .add_service(TeamServiceServer::new(self.clone()))
             .add_service(BindingServiceServer::new(self.clone()))
             .add_service(InsightServiceServer::new(self.clone()))
             .add_service(OperationServiceServer::new(self));

@@ -5,7 +5,8 @@ use wire::v1::{
     EndTokenRequest, EndTokenResponse, Fleet, GetByIdRequest, GetFleetRequest, Hold, IssueTokenRequest,
     ListHoldsRequest, ListHoldsResponse, ListPausesRequest, ListPausesResponse, ListRequest,
     ListShardsResponse, ListTokensResponse, NewToken, PauseRequest, ReleaseFleetRequest, ReleaseHoldRequest,
-    ReleaseShardRequest, ResumeRequest, Shard, operation_service_server::OperationService,
+    ReleaseShardRequest, ResumeRequest, RotateTokenRequest, Shard,
+    operation_service_server::OperationService,
 };
 
 use super::{Public, call::Call};
@@ -111,10 +112,22 @@ impl OperationService for Public {
             name,
             role,
             expires_in,
+            scope,
+            team,
         } = request.get_ref();
-        let expires_in = Some(expires_in).filter(|text| !text.is_empty());
+        let scope = Some(scope).filter(|places| !places.is_empty());
+        let body =
+            json!({ "name": name, "role": role, "expiresIn": expires_in, "scope": scope, "team": team });
         Call::new(request.metadata(), Method::POST, &["tokens"])
-            .json(json!({ "name": name, "role": role, "expiresIn": expires_in }))
+            .json(body)
+            .answer(self)
+            .await
+    }
+
+    async fn rotate_token(&self, request: Request<RotateTokenRequest>) -> Result<Response<NewToken>, Status> {
+        let RotateTokenRequest { id, overlap } = request.get_ref();
+        Call::new(request.metadata(), Method::POST, &["tokens", id, "rotate"])
+            .query("overlap", overlap)
             .answer(self)
             .await
     }
@@ -123,9 +136,10 @@ impl OperationService for Public {
         &self,
         request: Request<EndTokenRequest>,
     ) -> Result<Response<EndTokenResponse>, Status> {
-        let EndTokenRequest { id, overlap } = request.get_ref();
+        let EndTokenRequest { id, overlap, dry_run } = request.get_ref();
         Call::new(request.metadata(), Method::DELETE, &["tokens", id])
             .query("overlap", overlap)
+            .flag("dryRun", *dry_run)
             .send(self)
             .await?;
         Ok(Response::new(EndTokenResponse {}))

@@ -23,9 +23,10 @@ const AN_ARN: &str =
     "arn:aws:elasticloadbalancing:eu-central-1:123456789012:targetgroup/web/1ce5b7da835c9ffb";
 
 /// What texts look like, by the name of their parameter or field, with an example: said once for all routes.
-const SHAPES: [(&str, &str, &str); 11] = [
+const SHAPES: [(&str, &str, &str); 12] = [
     ("cluster", NAME, "east"),
     ("targetGroup", NAME, "web"),
+    ("team", NAME, "shop"),
     ("namespace", OBJECT, "shop"),
     ("name", OBJECT, "web"),
     ("service", OBJECT, "web"),
@@ -119,6 +120,7 @@ fn shape(name: &str, schema: &mut RefOr<Schema>) {
 fn described() -> (Router<Control>, Document) {
     OpenApiRouter::with_openapi(Base::openapi())
         .merge(route::account::routes())
+        .merge(route::team::routes())
         .merge(route::cluster::routes())
         .merge(route::target_group::routes())
         .merge(route::binding::routes())

@@ -10,7 +10,7 @@ use axum::{
     http::{Request, Response, StatusCode, header},
 };
 use clap::Parser;
-use control::{ApiRole, Control, Expected, Settings, Write};
+use control::{ApiRole, Control, Expected, Settings, TokenSpec, Write};
 use model::{
     cluster::{ClusterSpec, Mode},
     ownership::Serve,
@@ -81,8 +81,12 @@ impl Api {
     pub(crate) async fn start() -> anyhow::Result<Self> {
         let store = Self::database().await?;
         let control = Control::new(store.clone(), Settings::default());
-        let admin = control.create_token("admin", ApiRole::Admin, None).await?;
-        let viewer = control.create_token("viewer", ApiRole::Viewer, None).await?;
+        let admin = control.create_token(TokenSpec::admin("admin")).await?;
+        let viewer = TokenSpec {
+            role: ApiRole::Viewer,
+            ..TokenSpec::admin("viewer")
+        };
+        let viewer = control.create_token(viewer).await?;
         let principal = control.authenticate(&admin).await?;
         let write = Write {
             expected: Expected::Anything,
@@ -172,6 +176,35 @@ impl Api {
             request = request.header(*name, *value);
         }
         self.send(request.body(Body::from(body))?).await
+    }
+
+    /// Makes a token as an admin; the answer has it and its id.
+    pub(crate) async fn issue(&self, body: Value) -> anyhow::Result<Value> {
+        self.issue_by(&self.admin, body).await
+    }
+
+    /// Makes a token by another one.
+    pub(crate) async fn issue_by(&self, issuer: &str, body: Value) -> anyhow::Result<Value> {
+        let answer = self.send_as(issuer, "POST", "/v1/tokens", Some(&body)).await?;
+        ensure!(answer.status == StatusCode::CREATED, "{answer:?}");
+        Ok(answer.body)
+    }
+
+    /// Sends by a token.
+    pub(crate) async fn send_as(
+        &self,
+        token: &str,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> anyhow::Result<Answer> {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::AUTHORIZATION, format!("Bearer {token}"))
+            .header(header::CONTENT_TYPE, "application/json");
+        let body = body.map_or_else(Body::empty, |body| Body::from(body.to_string()));
+        self.send(request.body(body)?).await
     }
 
     pub(crate) fn bearer(&self) -> String {

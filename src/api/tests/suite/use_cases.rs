@@ -35,6 +35,11 @@ spec:
   port: "80"
 ---
 apiVersion: elbow.dev/v1
+kind: Team
+metadata: {name: shop}
+spec: {scope: [east/shop]}
+---
+apiVersion: elbow.dev/v1
 kind: Account
 metadata: {name: "210987654321"}
 spec:

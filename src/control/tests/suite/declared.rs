@@ -2,7 +2,7 @@
 
 use crate::support::{ARN, Fixture, WRITE, arn, cluster_spec, name};
 use control::{
-    Error, Expected, Kind, Page, Write,
+    Error, Expected, Kind, Page, Token, TokenSpec, Write,
     bindings::{ApiSpec, BindingName, GroupRef},
     target_groups::GroupSpec,
 };
@@ -280,7 +280,7 @@ async fn every_write_is_in_the_audit_log_with_its_author() -> anyhow::Result<()>
         .control
         .issue_agent_token(&fixture.admin, &name("one"), None)
         .await?;
-    let log = fixture.store.audit(None, None, None, 100).await?;
+    let log = fixture.store.audit(None, None, None, None, 100).await?;
     let by_admin: Vec<_> = log
         .iter()
         .rev()
@@ -298,5 +298,24 @@ async fn every_write_is_in_the_audit_log_with_its_author() -> anyhow::Result<()>
             "token.add"
         ]
     );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_token_that_is_known_already_is_not_written_again() -> anyhow::Result<()> {
+    let fixture = Fixture::new().await?;
+    let token = Token::generate();
+    for _start in 0..3 {
+        fixture
+            .control
+            .register_token(TokenSpec::admin("admin token file"), &token)
+            .await?;
+    }
+    let log = fixture
+        .store
+        .audit(None, None, Some("admin token file"), None, 100)
+        .await?;
+    let actions: Vec<_> = log.iter().map(|entry| entry.action.as_str()).collect();
+    assert_eq!(actions, ["token.add"]);
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::{net::IpAddr, time::Duration};
 
 use anyhow::Context;
 use control::{
-    ApiRole, Control, Error, Expected, Principal, Settings, Write,
+    ApiRole, Control, Error, Expected, Principal, Settings, TokenSpec, Write,
     session::{Directive, Reply, Session},
     target_groups::GroupSpec,
 };
@@ -74,7 +74,11 @@ impl Fixture {
         let control = Control::new(store.clone(), settings);
         let mut principals = Vec::new();
         for role in [ApiRole::Admin, ApiRole::Viewer] {
-            let token = control.create_token(&format!("{role:?}"), role, None).await?;
+            let spec = TokenSpec {
+                role,
+                ..TokenSpec::admin(&format!("{role:?}"))
+            };
+            let token = control.create_token(spec).await?;
             principals.push(control.authenticate(&token).await?);
         }
         let (viewer, admin) = (principals.pop().unwrap(), principals.pop().unwrap());

@@ -100,6 +100,7 @@ impl Delete {
 fn path(kind: Kind, name: &str, filter: &Filter) -> Result<Vec<String>, Error> {
     match kind {
         Kind::Accounts => Ok(vec!["accounts".to_owned(), name.to_owned()]),
+        Kind::Teams => Ok(vec!["teams".to_owned(), name.to_owned()]),
         Kind::Clusters => Ok(vec!["clusters".to_owned(), name.to_owned()]),
         Kind::TargetGroups => Ok(vec!["target-groups".to_owned(), name.to_owned()]),
         Kind::Bindings => {

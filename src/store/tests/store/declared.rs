@@ -11,7 +11,7 @@ use model::{
     target_group::{Grant, TargetGroupSpec},
 };
 use serde_json::json;
-use store::{BindingFilter, Error, Fence, Put, Role, Wake};
+use store::{BindingFilter, Error, Fence, NewToken, Put, Role, Wake};
 
 use crate::support::{
     Fixture, addition, arn, cluster_spec, group_spec, heard, key, name_of, object, plan, plan_id, source,
@@ -219,13 +219,25 @@ async fn a_declared_binding_lives_beside_an_object_of_its_name() -> Result<()> {
     assert!(matches!(again, Err(Error::NotFound { .. })), "{again:?}");
     let actions: Vec<_> = fixture
         .store
-        .audit(None, None, None, 3)
+        .audit(None, None, None, None, 3)
         .await?
         .into_iter()
         .map(|entry| entry.action)
         .collect();
     assert_eq!(actions, ["binding.delete", "binding.put", "binding.put"]);
     Ok(())
+}
+
+fn new_token<'a>(hash: &'a [u8; 32], name: &'a str, role: Role) -> NewToken<'a> {
+    NewToken {
+        hash,
+        name,
+        role,
+        scope: None,
+        team: None,
+        issuer: None,
+        lifetime: None,
+    }
 }
 
 #[tokio::test]
@@ -235,12 +247,12 @@ async fn a_token_is_known_by_its_hash_and_goes_with_its_cluster() -> Result<()> 
     assert!(!fixture.store.has_admin().await?);
     fixture
         .store
-        .add_token("test", &[1; 32], "root", Role::Admin, None, None)
+        .add_token("test", new_token(&[1; 32], "root", Role::Admin))
         .await?;
     assert!(fixture.store.has_admin().await?);
     fixture
         .store
-        .add_token("test", &hash, "alpha", Role::Agent(fixture.cluster), None, None)
+        .add_token("test", new_token(&hash, "alpha", Role::Agent(fixture.cluster)))
         .await?;
     assert_eq!(
         fixture.store.principal(&hash).await?.unwrap().role,
@@ -295,7 +307,7 @@ async fn a_cluster_with_targets_leaves_only_when_their_fate_is_chosen_and_goes_w
         let hash = [7; 32];
         fixture
             .store
-            .add_token("test", &hash, "alpha", Role::Agent(fixture.cluster), None, None)
+            .add_token("test", new_token(&hash, "alpha", Role::Agent(fixture.cluster)))
             .await?;
         let unsaid = fixture.store.delete_cluster("test", &alpha, None, None).await;
         assert!(

@@ -375,7 +375,7 @@ async fn a_target_of_a_pod_that_ends_is_followed_until_it_has_drained() -> Resul
     assert_eq!(drains().await?, []);
     // It is told when every transaction from before it has ended, those of other tests as well.
     let event = eventually(async || {
-        let mut told = store.events(before, 100).await?.into_iter();
+        let mut told = store.events(None, before, 100).await?.into_iter();
         Ok(told.find(|event| event.change == "target.drained"))
     })
     .await?;

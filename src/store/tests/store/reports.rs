@@ -231,7 +231,7 @@ async fn a_released_hold_tells_which_targets_may_go() -> Result<()> {
     let released = fixture.snapshot(&arn("web")).await?.released;
     assert_eq!(released.keys().collect::<Vec<_>>(), [&key("10.0.0.1")]);
     assert_eq!(
-        fixture.store.audit(None, None, None, 1).await?[0].action,
+        fixture.store.audit(None, None, None, None, 1).await?[0].action,
         "hold.release"
     );
     Ok(())

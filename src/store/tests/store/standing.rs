@@ -141,7 +141,7 @@ async fn an_adopted_object_is_ours_once_the_finalizer_is_gone_and_contested_if_i
     assert!(matches!(stale, Err(Error::Conflict { .. })), "{stale:?}");
     let adopted = fixture.store.adopt("me", binding.id, binding.version).await?;
     assert_eq!(adopted, Standing::Adopting);
-    let entry = fixture.store.audit(None, None, None, 1).await?.remove(0);
+    let entry = fixture.store.audit(None, None, None, None, 1).await?.remove(0);
     assert_eq!(
         (entry.actor.as_str(), entry.action.as_str()),
         ("me", "binding.adopt")

@@ -90,7 +90,7 @@ async fn an_epoch_that_the_database_does_not_know_holds_every_shard_until_its_re
         .await?;
     assert!(!again.restored);
     assert!(!fixture.snapshot(&crate::support::arn("web")).await?.restored);
-    let audit = fixture.store.audit(None, None, None, 1).await?;
+    let audit = fixture.store.audit(None, None, None, None, 1).await?;
     assert_eq!(
         (audit[0].actor.as_str(), audit[0].action.as_str()),
         ("operator", "shard.release")

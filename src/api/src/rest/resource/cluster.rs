@@ -145,12 +145,25 @@ pub(in crate::rest) struct PutCluster {
 pub(in crate::rest) struct NewToken {
     /// Shown this once.
     token: String,
+    /// By which it is rotated and ended.
+    id: uuid::Uuid,
+    /// Absent: it does not end by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    expires_at: Option<Timestamp>,
 }
 
-impl NewToken {
-    pub(in crate::rest) fn of(token: &control::Token) -> Self {
+impl From<control::Issued> for NewToken {
+    fn from(issued: control::Issued) -> Self {
+        let control::Issued {
+            id,
+            token,
+            expires_at,
+        } = issued;
         Self {
             token: token.expose().to_owned(),
+            id,
+            expires_at,
         }
     }
 }

@@ -16,6 +16,7 @@ pub(super) mod plan;
 pub(super) mod security_group;
 pub(super) mod shard;
 pub(super) mod target_group;
+pub(super) mod team;
 
 use control::Listing;
 use jiff::Timestamp;

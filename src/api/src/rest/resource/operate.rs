@@ -2,7 +2,7 @@
 
 use control::{AuditEntry as StoredEntry, Event as StoredEvent, StoredPause, StoredToken};
 use jiff::Timestamp;
-use model::{Name, pause::Scope};
+use model::{Name, pause::Scope, scope::Place};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -143,6 +143,21 @@ pub(in crate::rest) struct Token {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     expires_at: Option<Timestamp>,
+    /// `CLUSTER` or `CLUSTER/NAMESPACE`; of a team's what the team has of it now; absent without a team: everything.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<String>)]
+    scope: Vec<Place>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, nullable = false)]
+    team: Option<Name>,
+    /// The token that made it and that it ends with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    issuer: Option<uuid::Uuid>,
+    /// To the minute; absent: never used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    last_used_at: Option<Timestamp>,
 }
 
 impl From<StoredToken> for Token {
@@ -152,8 +167,12 @@ impl From<StoredToken> for Token {
             name,
             role,
             cluster,
+            scope,
+            team,
+            issuer,
             created_at,
             expires_at,
+            last_used_at,
         } = token;
         Self {
             id,
@@ -162,6 +181,10 @@ impl From<StoredToken> for Token {
             cluster,
             created_at,
             expires_at,
+            scope: scope.map_or_else(Vec::new, |scope| scope.0),
+            team,
+            issuer,
+            last_used_at,
         }
     }
 }
@@ -174,7 +197,15 @@ pub(crate) struct PostToken {
     #[schema(min_length = 1, max_length = 253)]
     pub(crate) name: String,
     pub(crate) role: TokenRole,
-    /// After how long it ends, e.g. `90d`; absent: never by itself.
+    /// `CLUSTER` or `CLUSTER/NAMESPACE`; absent: all that its team has, and without a team all that its maker has.
+    #[serde(default, deserialize_with = "super::stated")]
+    #[schema(value_type = Vec<String>, nullable = false, min_items = 1, max_items = 1000)]
+    pub(crate) scope: Option<Vec<Place>>,
+    /// Absent: the team of its maker.
+    #[serde(default, deserialize_with = "super::stated")]
+    #[schema(value_type = String, nullable = false)]
+    pub(crate) team: Option<Name>,
+    /// After how long it ends, e.g. `90d`; absent: with the token that makes it, or never.
     #[serde(default, deserialize_with = "super::stated")]
     #[schema(pattern = "^[0-9]{1,6}[smhd]$", nullable = false)]
     pub(crate) expires_in: Option<String>,

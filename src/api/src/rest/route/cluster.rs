@@ -205,5 +205,5 @@ async fn issue_token(
 ) -> Answer<(StatusCode, Json<NewToken>)> {
     let overlap = duration("overlap", params.overlap.as_deref())?;
     let token = control.issue_agent_token(&principal, &name, overlap).await?;
-    Ok((StatusCode::CREATED, Json(NewToken::of(&token))))
+    Ok((StatusCode::CREATED, Json(token.into())))
 }

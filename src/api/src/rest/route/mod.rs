@@ -13,6 +13,7 @@ pub(super) mod plan;
 pub(super) mod security_group;
 pub(super) mod shard;
 pub(super) mod target_group;
+pub(super) mod team;
 
 use std::time::Duration;
 

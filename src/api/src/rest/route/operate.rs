@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use axum::{Json, extract::State, http::StatusCode};
-use control::{Control, audit, pauses::Subject};
+use control::{Control, TokenSpec, audit, pauses::Subject};
+use model::scope::Scope;
 use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -28,6 +29,7 @@ pub(in crate::rest) fn routes() -> OpenApiRouter<Control> {
         .routes(routes!(list_pauses, pause, resume))
         .routes(routes!(list_tokens, issue_token))
         .routes(routes!(end_token))
+        .routes(routes!(rotate_token))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -139,7 +141,7 @@ async fn resume(
     Ok(Json(List::all(pauses)))
 }
 
-/// List tokens, without themselves.
+/// List tokens, without themselves: an admin all, an editor its own and those that it made.
 #[utoipa::path(
     get, path = "/v1/tokens", operation_id = "listTokens", tag = "tokens", params(PageParams),
     responses(
@@ -157,7 +159,7 @@ async fn list_tokens(
     )))
 }
 
-/// Make a token for a person or a portal. Those made before under the name stay valid.
+/// Make a token for a person or a portal, for no more than its maker has. Those made before under the name stay valid.
 #[utoipa::path(
     post, path = "/v1/tokens", operation_id = "issueToken", tag = "tokens", request_body = PostToken,
     responses(
@@ -173,13 +175,19 @@ async fn issue_token(
     let PostToken {
         name,
         role,
+        scope,
+        team,
         expires_in,
     } = body;
-    let lifetime = duration("expiresIn", expires_in.as_deref())?;
-    let token = control
-        .issue_token(&principal, &name, role.into(), lifetime)
-        .await?;
-    Ok((StatusCode::CREATED, Json(NewToken::of(&token))))
+    let spec = TokenSpec {
+        name,
+        role: role.into(),
+        scope: scope.map(Scope),
+        team,
+        lifetime: duration("expiresIn", expires_in.as_deref())?,
+    };
+    let token = control.issue_token(&principal, spec).await?;
+    Ok((StatusCode::CREATED, Json(token.into())))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -189,9 +197,21 @@ struct EndParams {
     /// For how long it stays valid, e.g. `1h`; without, it ends now.
     #[param(pattern = "^[0-9]{1,6}[smhd]$")]
     overlap: Option<String>,
+    /// Look whether it can be ended, and change nothing.
+    #[serde(default)]
+    dry_run: bool,
 }
 
-/// End a token, now or after a time.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct RotateParams {
+    /// For how long the former stays valid, e.g. `1h`; without, it ends now.
+    #[param(pattern = "^[0-9]{1,6}[smhd]$")]
+    overlap: Option<String>,
+}
+
+/// End a token and those that it made, now or after a time.
 #[utoipa::path(
     delete, path = "/v1/tokens/{token}", operation_id = "endToken", tag = "tokens",
     params(("token" = uuid::Uuid, Path, description = "The token's id"), EndParams),
@@ -207,6 +227,26 @@ async fn end_token(
     Query(params): Query<EndParams>,
 ) -> Answer<StatusCode> {
     let overlap = duration("overlap", params.overlap.as_deref())?.unwrap_or(Duration::ZERO);
-    control.end_token(&principal, id, overlap).await?;
+    control.end_token(&principal, id, overlap, params.dry_run).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Make a successor of a token: the same name, role, scope and team, for as long again.
+#[utoipa::path(
+    post, path = "/v1/tokens/{token}/rotate", operation_id = "rotateToken", tag = "tokens",
+    params(("token" = uuid::Uuid, Path, description = "The token's id"), RotateParams),
+    responses(
+        (status = 201, description = "The successor, shown this once", body = NewToken),
+        (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+async fn rotate_token(
+    State(control): State<Control>,
+    Caller(principal): Caller,
+    Path(id): Path<uuid::Uuid>,
+    Query(params): Query<RotateParams>,
+) -> Answer<(StatusCode, Json<NewToken>)> {
+    let overlap = duration("overlap", params.overlap.as_deref())?.unwrap_or(Duration::ZERO);
+    let token = control.rotate_token(&principal, id, overlap).await?;
+    Ok((StatusCode::CREATED, Json(token.into())))
 }
