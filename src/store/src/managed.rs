@@ -654,6 +654,22 @@ async fn refuse_awaited(connection: &mut PgConnection, name: &Name) -> Result<()
     )))
 }
 
+/// A group that is on its way out in AWS is not to be declared meanwhile by another name.
+pub(crate) async fn refuse_ours(connection: &mut PgConnection, arn: &TargetGroupArn) -> Result<()> {
+    let name = sqlx::query_scalar!(
+        "select name from ledger_resources where kind = 'targetGroup' and arn = $1",
+        arn.to_string(),
+    )
+    .fetch_optional(connection)
+    .await?;
+    match name {
+        None => Ok(()),
+        Some(name) => Err(Error::Constraint(format!(
+            "{arn} is Elbow's still, as target group `{name}`, which is on its way out: wait until that is gone"
+        ))),
+    }
+}
+
 /// AWS has each name once, and so have we.
 async fn refuse_second(connection: &mut PgConnection, name: &Name, spec: &DefinitionSpec) -> Result<()> {
     let arn = spec.arn.as_ref().map(ToString::to_string);

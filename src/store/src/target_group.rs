@@ -198,10 +198,10 @@ pub(crate) async fn forget(connection: &mut PgConnection, group: &TargetGroup) -
 
 async fn refuse_second_name(connection: &mut PgConnection, arn: &TargetGroupArn) -> Result<()> {
     let name = sqlx::query_scalar!("select name from target_groups where arn = $1", arn.to_string())
-        .fetch_optional(connection)
+        .fetch_optional(&mut *connection)
         .await?;
     match name {
-        None => Ok(()),
+        None => managed::refuse_ours(connection, arn).await,
         Some(name) => Err(Error::Constraint(format!(
             "{arn} is declared as target group `{name}` already: use that name"
         ))),

@@ -343,6 +343,27 @@ async fn what_aws_cannot_change_and_what_others_have_is_refused() -> Result<()> 
     Ok(())
 }
 
+/// Whoever declares by another name what Elbow is about to delete would be left with nothing.
+#[tokio::test]
+async fn a_group_that_is_on_its_way_out_is_declared_by_nobody() -> Result<()> {
+    let writer = Writer::new().await?;
+    let store = &writer.fixture.store;
+    writer.apply(create(), Outcome::Acknowledged).await?;
+    writer.intend(&GroupStep::Confirm { arn: arn("web") }).await?;
+    store
+        .end_managed_group("test", &web(), Ending::Delete, None, false)
+        .await?;
+    let (mine, same) = (name_of("mine"), group_spec("web"));
+    let declare = || store.put_target_group("test", &mine, &same, None);
+    assert!(
+        matches!(declare().await, Err(Error::Constraint(message)) if message.contains("on its way out")),
+        "it is Elbow's until it is gone"
+    );
+    writer.intend_at(2, &GroupStep::Forget).await?;
+    declare().await?;
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_group_that_is_used_is_not_ended_and_one_that_was_never_made_is_gone_at_once() -> Result<()> {
     let writer = Writer::new().await?;
