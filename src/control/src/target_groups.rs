@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use model::{
     Name, Observed, Shard,
     cluster::Cluster,
-    managed::{DefinitionSpec, Ending, ManagedSnapshot, ObservedGroup},
+    managed::{DefinitionSpec, Ending, GroupStep, ManagedSnapshot, ObservedGroup},
     target_group::{Grant, TargetGroup, TargetGroupSpec},
 };
 use planner::managed::ManagedInput;
@@ -90,6 +90,9 @@ impl Control {
     ) -> Result<Written<TargetGroupView>, Error> {
         let actor = principal.write("declare target groups")?;
         let spec = spec.unique()?;
+        if let GroupSpec::Managed(spec) = &spec {
+            is_the_one(spec)?;
+        }
         let admitted = self.admitted(&spec).await?;
         let stored = self.store.declared_group(&name).await?;
         write.expected.check(stored.as_ref().map(|group| group.version))?;
@@ -152,7 +155,14 @@ impl Control {
             targets: Observed::Unknown,
             failure: None,
         });
-        managed.status = Some(plan.status);
+        let mut status = plan.status;
+        for step in &mut status.steps {
+            if let GroupStep::Create { settings } = step {
+                // Attributes have a call of their own, which is planned when the group is there.
+                settings.extend(managed.spec.stated());
+            }
+        }
+        managed.status = Some(status);
         group
     }
 
@@ -293,6 +303,27 @@ impl Control {
         }
         Ok(admitted)
     }
+}
+
+/// The group that is taken over must be the one that is declared.
+fn is_the_one(spec: &DefinitionSpec) -> Result<(), Error> {
+    let Some(arn) = &spec.arn else { return Ok(()) };
+    let declared = spec.managed.shard();
+    if *arn.shard() != declared {
+        let message = format!(
+            "it is of {}, and spec.managed of {declared}: say the account and region of the ARN",
+            arn.shard()
+        );
+        return Err(Error::at("spec.arn", message));
+    }
+    if arn.name() != spec.managed.name {
+        let message = format!(
+            "the group of spec.arn has the name `{}` in AWS: say that",
+            arn.name()
+        );
+        return Err(Error::at("spec.managed.name", message));
+    }
+    Ok(())
 }
 
 /// One grant per cluster, in order.

@@ -10,6 +10,7 @@ use axum::{
 use control::{Expected, Kind as Refusal, Principal};
 use serde::de::{DeserializeOwned, IgnoredAny};
 
+use super::BODY_LIMIT;
 use crate::problem::{Kind, Problem};
 
 /// A JSON body. Unknown fields are an error where `T` denies them.
@@ -29,11 +30,12 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
 
 pub(super) async fn bytes<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Problem> {
     Bytes::from_request(request, state).await.map_err(|rejection| {
-        let kind = match rejection.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => Kind::TooLarge,
-            _ => Kind::Malformed,
-        };
-        Problem::new(kind, rejection.body_text())
+        if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+            let detail =
+                format!("a body has at most {BODY_LIMIT} bytes: send what it holds in several requests");
+            return Problem::new(Kind::TooLarge, detail);
+        }
+        Problem::new(Kind::Malformed, rejection.body_text())
     })
 }
 
@@ -58,9 +60,18 @@ fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     })?;
     let mut json = serde_json::Deserializer::from_slice(bytes);
     serde_path_to_error::deserialize(&mut json).map_err(|error| {
-        let field = error.path().to_string();
-        Problem::new(Kind::Refused(Refusal::Invalid), error.into_inner().to_string())
-            .at(field.trim_start_matches('.'))
+        let path = error.path().to_string();
+        let field = path.trim_start_matches('.');
+        let error = error.into_inner();
+        let (mut detail, place) = (
+            error.to_string(),
+            format!(" at line {} column {}", error.line(), error.column()),
+        );
+        // Who wrote YAML has never seen that line.
+        if !field.is_empty() && detail.ends_with(&place) {
+            detail.truncate(detail.len() - place.len());
+        }
+        Problem::new(Kind::Refused(Refusal::Invalid), detail).at(field)
     })
 }
 
