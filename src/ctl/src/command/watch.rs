@@ -33,16 +33,18 @@ impl Watch {
             output,
         } = self;
         let mut after = since;
+        let mut reached = false;
         loop {
             let mut messages = match client.follow(after.as_deref(), true).await {
                 Ok(messages) => messages,
                 // What was reached once is worth waiting for.
-                Err(Error::Unreachable { .. }) if after.is_some() => {
+                Err(Error::Unreachable { .. }) if reached => {
                     tokio::time::sleep(PAUSE).await;
                     continue;
                 }
                 Err(error) => return Err(error),
             };
+            reached = true;
             while let Some(message) = messages.next().await {
                 let Ok(message) = message else { break };
                 after = message.id.clone().or(after);
