@@ -8,7 +8,7 @@ use std::{
 };
 
 use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
-use model::{Name, SecurityGroupId, TargetGroupArn};
+use model::{Name, SecurityGroupId, TargetGroupArn, sabotage};
 use runtime::{Clock, backoff::Backoff, telemetry};
 use store::News;
 use tokio::{
@@ -150,7 +150,12 @@ pub(crate) async fn run(
     clock: Clock,
     stop: CancellationToken,
 ) {
-    let places = Arc::new(Semaphore::new(context.settings.concurrency));
+    let at_once = if sabotage::is_on("S16") {
+        1
+    } else {
+        context.settings.concurrency
+    };
+    let places = Arc::new(Semaphore::new(at_once));
     let mut worker = Worker {
         shard: context.client.shard().to_string(),
         context,

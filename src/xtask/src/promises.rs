@@ -14,7 +14,7 @@ struct Promise {
 }
 
 /// Every promise whose protection has a switch (`model::sabotage`).
-const PROMISES: [Promise; 19] = [
+const PROMISES: [Promise; 20] = [
     planner("S1"),
     planner("S2"),
     planner("S3"),
@@ -38,6 +38,10 @@ const PROMISES: [Promise; 19] = [
     Promise {
         name: "S11",
         tests: &["--package", "reconcile", "--test", "reconcile", "traced"],
+    },
+    Promise {
+        name: "S16",
+        tests: &["--package", "reconcile", "--test", "reconcile", "isolation"],
     },
     Promise {
         name: "S17",

@@ -4,6 +4,7 @@
 
 mod crashes;
 mod faults;
+mod isolation;
 mod managed;
 mod pauses;
 mod quotas;

@@ -1,4 +1,4 @@
-//! One target group with one binding of one cluster, and the loops that work on it. What is in AWS is read from the
+//! One target group with one binding of one cluster, more where a test asks for them, and the loops that work on them. What is in AWS is read from the
 //! simulator's own state, and what should be there is what the test stated: never from our ledger.
 
 use std::{
@@ -54,6 +54,8 @@ pub(crate) struct Pace {
 pub(crate) struct World {
     pub(crate) aws: Running,
     pub(crate) arn: TargetGroupArn,
+    /// The other groups to which the Service is bound.
+    pub(crate) others: Vec<TargetGroupArn>,
     /// The test's own, as control would have one.
     pub(crate) store: Store,
     database: String,
@@ -135,6 +137,7 @@ impl World {
         let mut world = Self {
             aws,
             arn,
+            others: Vec::new(),
             store,
             database,
             networking,
@@ -266,16 +269,47 @@ impl World {
         self.tasks.stop(Duration::from_secs(5)).await;
     }
 
-    /// The cluster has the binding.
+    /// Makes more groups, declares them, and binds the Service to each.
+    pub(crate) async fn bind_to_others(&mut self, count: usize) -> Result<()> {
+        let names = (0..count).map(|number| format!("other-{number}"));
+        let groups: Vec<_> = names
+            .map(|name| serde_json::json!({"name": name, "vpc": fixture::VPC, "port": 80, "target_type": "ip"}))
+            .collect();
+        let fixture = serde_json::json!({
+            "account": fixture::ACCOUNT, "region": fixture::REGION, "target_groups": groups,
+        });
+        let made = self.aws.handle().load(&serde_json::from_value(fixture)?)?;
+        for (name, arn) in &made.target_groups {
+            let arn: TargetGroupArn = arn.parse()?;
+            let group = TargetGroupSpec {
+                arn: arn.clone(),
+                clusters: vec!["alpha".parse()?],
+                grants: Vec::new(),
+            };
+            self.store
+                .put_target_group("test", &name.parse()?, &group, None)
+                .await?;
+            self.others.push(arn);
+        }
+        self.bind().await
+    }
+
+    /// The cluster has the binding, and those to the other groups.
     pub(crate) async fn bind(&mut self) -> Result<()> {
         self.version += 1;
+        let arns = std::iter::once(&self.arn).chain(&self.others);
+        let sources = arns.enumerate().map(|(number, arn)| self.source(number, arn));
+        self.sources(Change::Reset(sources.collect())).await
+    }
+
+    fn source(&self, number: usize, arn: &TargetGroupArn) -> JudgedSource {
         let version = ObjectVersion {
             // An object that was deleted comes back as another one.
-            uid: Uuid::from_u128(1_000_000 + u128::from(self.version)),
+            uid: Uuid::from_u128(1_000_000 * (1 + number as u128) + u128::from(self.version)),
             resource_version: self.version,
         };
         let spec = BindingSpec {
-            target_group: self.arn.clone(),
+            target_group: arn.clone(),
             service: "web".into(),
             port: PortRef::Number(80),
             target_type: None,
@@ -288,8 +322,12 @@ impl World {
             role: None,
             warnings: Vec::new(),
         };
+        let object = match number {
+            0 => service(),
+            _ => ObjectName::new("shop", format!("web-{number}")),
+        };
         let source = Source {
-            object: service(),
+            object,
             version,
             generation: 1,
             spec: serde_json::json!({}),
@@ -297,8 +335,7 @@ impl World {
             marks: Some(Marks::default()),
         };
         let verdict = Ok(spec);
-        self.sources(Change::Reset(vec![JudgedSource { source, verdict }]))
-            .await
+        JudgedSource { source, verdict }
     }
 
     /// The cluster has no binding any more.
@@ -402,10 +439,14 @@ impl World {
 
     /// The targets that AWS has and that are not on their way out.
     pub(crate) fn registered(&self) -> Result<BTreeSet<String>, sandbox::Error> {
+        self.registered_in(&self.arn)
+    }
+
+    pub(crate) fn registered_in(&self, group: &TargetGroupArn) -> Result<BTreeSet<String>, sandbox::Error> {
         let targets = self
             .aws
             .handle()
-            .targets(&self.arn.to_string())
+            .targets(&group.to_string())
             .map_err(|error| sandbox::Error::Aws(error.to_string()))?;
         let registered = targets.into_iter().filter(|target| target.deregistered.is_none());
         Ok(registered.map(|target| target.id).collect())
