@@ -209,3 +209,41 @@ async fn an_object_that_stops_being_served_keeps_its_targets_and_says_so() {
     sandbox.registered(3).await.unwrap();
     condition(&sandbox, NAME, "Reconciled").await;
 }
+
+/// S21: nothing of Elbow's stands between `kubectl` and the cluster.
+#[tokio::test]
+async fn with_agent_and_server_gone_the_cluster_takes_every_change_at_once() {
+    if !tests::available() {
+        return;
+    }
+    let mut sandbox = Sandbox::start(Progress::silent()).await.unwrap();
+    bind(&sandbox.plane, &sandbox.binding()).unwrap();
+    sandbox.registered(1).await.unwrap();
+    condition(&sandbox, NAME, "Reconciled").await;
+    sandbox.agent.kill().await.unwrap();
+    sandbox.server.process.kill().await.unwrap();
+
+    for kind in ["validatingwebhookconfigurations", "mutatingwebhookconfigurations"] {
+        let there = get(&sandbox, kind);
+        assert_eq!(there["items"], json!([]), "{kind} would be asked first");
+    }
+    for change in [
+        &*format!("annotate targetgroupbinding {NAME} changed=yes"),
+        "scale deployment nginx-deployment --replicas=3",
+        "annotate service nginx-tgb-svc-alb-ip changed=yes",
+        // Each waits until the object is gone, which a finalizer would keep.
+        &*format!("delete targetgroupbinding {NAME} --timeout=10s"),
+        "delete service nginx-tgb-svc-alb-ip --timeout=10s",
+        "delete deployment nginx-deployment --timeout=10s",
+    ] {
+        sandbox.kubectl(change).unwrap();
+    }
+    elbow::apply(&sandbox.plane, "nginx", include_str!("../../seed/nginx.yaml")).unwrap();
+    bind(&sandbox.plane, &sandbox.binding()).unwrap();
+
+    // Back again, they follow what the cluster has become.
+    sandbox.server.process.restart().await.unwrap();
+    sandbox.agent.restart().await.unwrap();
+    sandbox.registered(1).await.unwrap();
+    condition(&sandbox, NAME, "Reconciled").await;
+}
