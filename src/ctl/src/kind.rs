@@ -295,12 +295,13 @@ impl Kind {
                 Column::new("NAME", |it, _| text(it, "/name")),
                 Column::new("OBSERVED", |it, _| text(it, "/status/observed")),
                 Column::new("TYPE", |it, _| text(it, "/status/targetType")),
-                Column::new("TARGETS", |it, _| count(it, "/status/targets")),
+                Column::new("REGISTERED", |it, _| text(it, "/status/registered")),
                 Column::new("IN USE", |it, _| text(it, "/status/inUse")),
-                // The rest of the line is of then.
-                Column::new("SEEN", |it, now| age(it, "/status/observedAt", now)),
                 Column::new("CLUSTERS", |it, _| texts(it, "/spec/clusters")),
                 Column::new("MANAGED", |it, _| text(it, "/status/managed/ready/reason")),
+                // Others' and draining ones included, as AWS said then.
+                Column::wide("IN AWS", |it, _| count(it, "/status/targets")),
+                Column::wide("SEEN", |it, now| age(it, "/status/observedAt", now)),
                 Column::wide("ARN", |it, _| text(it, "/status/arn")),
                 Column::wide("VERSION", |it, _| text(it, "/version")),
             ],

@@ -33,6 +33,8 @@ pub struct DeclaredGroup {
     pub clusters: Vec<Name>,
     pub grants: Vec<Grant>,
     pub version: i64,
+    /// How many targets of ours are in it, by the ledger.
+    pub registered: u32,
     pub managed: Option<ManagedState>,
 }
 
@@ -53,6 +55,7 @@ pub struct ManagedState {
 struct DeclaredRow {
     name: String,
     version: i64,
+    registered: i64,
     declared: Option<Value>,
     managed: Option<Value>,
     arn: Option<String>,
@@ -76,6 +79,7 @@ impl From<TargetGroup> for DeclaredGroup {
             clusters,
             grants,
             version,
+            registered: 0,
             managed: None,
         }
     }
@@ -88,11 +92,13 @@ impl TryFrom<DeclaredRow> for DeclaredGroup {
         let at = Row::new("managed_groups", &row.name);
         let name: Name = at.text("name", &row.name)?;
         let arn = row.arn.map(|arn| at.text("arn", &arn)).transpose()?;
+        let registered = u32::try_from(row.registered).unwrap_or(u32::MAX);
         let Some(managed) = row.managed else {
             let at = Row::new("target_groups", &row.name);
             let spec = at.json("spec", row.declared.unwrap_or_default())?;
             let version = row.version;
-            return Ok(TargetGroup { name, spec, version }.into());
+            let group = Self::from(TargetGroup { name, spec, version });
+            return Ok(Self { registered, ..group });
         };
         let DefinitionSpec {
             managed: spec,
@@ -107,6 +113,7 @@ impl TryFrom<DeclaredRow> for DeclaredGroup {
             clusters,
             grants,
             version: row.version,
+            registered,
             managed: Some(ManagedState {
                 spec,
                 adopts,
@@ -153,7 +160,10 @@ impl Store {
             DeclaredRow,
             r#"
             select name as "name!", version as "version!", declared as "declared?", managed as "managed?", arn as "arn?",
-                ending as "ending?", state as "state?", status as "status?", observed as "observed?"
+                ending as "ending?", state as "state?", status as "status?", observed as "observed?",
+                (
+                    select count(*) from ledger_targets l where l.target_group_arn = known.arn and l.state = 'registered'
+                ) as "registered!"
             from (
                 select coalesce(m.name, t.name) as name, coalesce(m.version, t.version) as version,
                     t.spec as declared, m.spec as managed, coalesce(l.arn, t.arn) as arn, m.ending, l.state, m.status,
@@ -388,10 +398,14 @@ async fn declared(executor: impl PgExecutor<'_>, name: &Name) -> Result<Option<D
         DeclaredRow,
         r#"
         select coalesce(m.name, t.name) as "name!", coalesce(m.version, t.version) as "version!",
-            t.spec as "declared?", m.spec as "managed?", coalesce(l.arn, t.arn) as arn, m.ending as "ending?",
-            l.state as "state?", m.status as "status?", m.observed as "observed?"
+            t.spec as "declared?", m.spec as "managed?", coalesce(ours.arn, t.arn) as arn, m.ending as "ending?",
+            ours.state as "state?", m.status as "status?", m.observed as "observed?",
+            (
+                select count(*) from ledger_targets l
+                where l.target_group_arn = coalesce(ours.arn, t.arn) and l.state = 'registered'
+            ) as "registered!"
         from target_groups t full join managed_groups m on m.name = t.name
-        left join ledger_resources l on l.kind = 'targetGroup' and l.name = m.name
+        left join ledger_resources ours on ours.kind = 'targetGroup' and ours.name = m.name
         where t.name = $1 or m.name = $1
         "#,
         name.as_str(),

@@ -435,7 +435,7 @@ async fn elbow_tries_applies_shows_and_deletes_a_managed_group() -> anyhow::Resu
     let table = api.elbow("get tg", "").await?;
     assert!(table.contains("MANAGED") && table.contains("Drifted"), "{table}");
     assert!(
-        table.contains("present") && table.contains("SEEN"),
+        table.contains("present") && table.contains("REGISTERED"),
         "it was asked about, though nothing is bound to it: {table}"
     );
     let plan = api.elbow("plan web", "").await?;

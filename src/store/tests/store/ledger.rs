@@ -10,7 +10,8 @@ use model::{
 use store::{Call, Error, Fence, Outcome};
 
 use crate::support::{
-    Fixture, addition, arn, eventually, key, plan, plan_id, pod, rows, source, subtraction,
+    Fixture, addition, arn, eventually, group_spec, key, name_of, plan, plan_id, pod, rows, source,
+    subtraction,
 };
 
 const ADDRESS: &str = "10.0.0.1";
@@ -118,6 +119,30 @@ async fn an_intent_is_there_before_its_outcome_and_follows_it() -> Result<()> {
         })
         .await?;
     assert_eq!(writer.state().await?, None);
+    Ok(())
+}
+
+/// What AWS was asked last may be of before.
+#[tokio::test]
+async fn a_declared_group_tells_how_many_targets_are_registered_in_it_now() -> Result<()> {
+    let writer = Writer::new().await?;
+    let (store, name) = (&writer.fixture.store, name_of("web"));
+    store
+        .put_target_group("test", &name, &group_spec("web"), None)
+        .await?;
+    let registered = async || -> Result<(Option<u32>, Vec<u32>)> {
+        let one = store.declared_group(&name).await?;
+        let all = store.declared_groups(None, None, 10).await?;
+        Ok((
+            one.map(|group| group.registered),
+            all.iter().map(|group| group.registered).collect(),
+        ))
+    };
+    assert_eq!(registered().await?, (Some(0), vec![0]));
+    writer.register(Outcome::Acknowledged).await?;
+    assert_eq!(registered().await?, (Some(1), vec![1]));
+    writer.deregister(Outcome::Acknowledged).await?;
+    assert_eq!(registered().await?, (Some(0), vec![0]));
     Ok(())
 }
 

@@ -1614,7 +1614,7 @@ pub struct TargetGroupStatus {
     /// Whether a load balancer forwards to it.
     #[prost(bool, optional, tag = "8")]
     pub in_use: ::core::option::Option<bool>,
-    /// Everything in the group, ours and others'; absent: not yet known.
+    /// Everything in the group, ours and others', as AWS said last; absent: not yet known.
     #[prost(message, repeated, tag = "9")]
     pub targets: ::prost::alloc::vec::Vec<TargetHealth>,
     /// Absent: AWS has not named the group yet.
@@ -1623,6 +1623,9 @@ pub struct TargetGroupStatus {
     /// How the group itself stands; absent: Elbow does not manage it.
     #[prost(message, optional, tag = "11")]
     pub managed: ::core::option::Option<ManagedStatus>,
+    /// How many targets Elbow has registered in it. AWS shows them in `targets` once it is asked again.
+    #[prost(uint32, tag = "12")]
+    pub registered: u32,
 }
 /// How a managed target group stands.
 #[derive(serde::Serialize, serde::Deserialize)]

@@ -93,6 +93,8 @@ pub(in crate::rest) struct TargetGroupStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     managed: Option<ManagedStatus>,
+    /// How many targets Elbow has registered in it. AWS shows them in `targets` once it is asked again.
+    registered: u32,
     /// `unknown` (not yet asked), `absent` or `present`.
     observed: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -117,7 +119,7 @@ pub(in crate::rest) struct TargetGroupStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     in_use: Option<bool>,
-    /// Everything in the group, ours and others'; absent: not yet known.
+    /// Everything in the group, ours and others', as AWS said last; absent: not yet known.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     targets: Option<Vec<TargetHealth>>,
@@ -162,6 +164,7 @@ impl From<TargetGroupView> for TargetGroup {
             clusters,
             grants,
             version,
+            registered,
             managed,
         } = group;
         let spec = TargetGroupSpec {
@@ -180,6 +183,7 @@ impl From<TargetGroupView> for TargetGroup {
             status: TargetGroupStatus {
                 arn,
                 managed: managed.map(Into::into),
+                registered,
                 ..TargetGroupStatus::of(facts, targets)
             },
             version,
@@ -206,6 +210,7 @@ impl TargetGroupStatus {
         let unknown = Self {
             arn: None,
             managed: None,
+            registered: 0,
             observed,
             observed_at,
             target_type: None,
