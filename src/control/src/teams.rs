@@ -1,4 +1,4 @@
-//! Teams: tenants.
+//! Teams: people and portals whose tokens reach the same places.
 
 use model::{
     Name,

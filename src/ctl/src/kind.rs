@@ -21,7 +21,7 @@ pub(crate) enum Kind {
     Accounts,
     #[value(aliases = ["cluster", "cl"])]
     Clusters,
-    /// Tenants.
+    /// People and portals whose tokens reach the same places.
     #[value(aliases = ["team"])]
     Teams,
     #[value(name = "target-groups", aliases = ["target-group", "targetgroups", "targetgroup", "tg"])]

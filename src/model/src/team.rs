@@ -1,4 +1,4 @@
-//! Tenants.
+//! Teams.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +11,7 @@ pub struct TeamSpec {
     pub scope: Scope,
 }
 
-/// A tenant: people and portals whose tokens have the same places.
+/// People and portals whose tokens reach the same places.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Team {
     pub name: Name,

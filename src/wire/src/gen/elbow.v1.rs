@@ -391,7 +391,7 @@ pub struct ListTeamsResponse {
     #[prost(string, optional, tag = "2")]
     pub next: ::core::option::Option<::prost::alloc::string::String>,
 }
-/// A tenant.
+/// People and portals whose tokens reach the same places.
 #[derive(serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -3093,7 +3093,7 @@ pub mod team_service_client {
     )]
     use tonic::codegen::*;
     use tonic::codegen::http::Uri;
-    /// Tenants.
+    /// Teams: people and portals whose tokens reach the same places.
     #[derive(Debug, Clone)]
     pub struct TeamServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -3285,7 +3285,7 @@ pub mod team_service_server {
             request: tonic::Request<super::DeleteRequest>,
         ) -> std::result::Result<tonic::Response<super::Team>, tonic::Status>;
     }
-    /// Tenants.
+    /// Teams: people and portals whose tokens reach the same places.
     #[derive(Debug)]
     pub struct TeamServiceServer<T> {
         inner: Arc<T>,

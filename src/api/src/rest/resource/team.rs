@@ -1,4 +1,4 @@
-//! Tenants.
+//! Teams.
 
 use model::{
     Name,
@@ -8,7 +8,7 @@ use model::{
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// A tenant.
+/// People and portals whose tokens reach the same places.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(in crate::rest) struct Team {
