@@ -253,6 +253,10 @@ impl History {
                 pod,
                 evidence,
             } => {
+                if evidence.is_positive() {
+                    // What went while the agent was away is stated first: the proof is of this pod alone.
+                    self.state(self.id(binding), Evidence::None);
+                }
                 if let Some(pod) = self.take(binding, pod) {
                     if evidence.is_positive() {
                         self.judge.ended.insert(pod.uid);
