@@ -1,4 +1,4 @@
--- Tenants: teams with the places that they have, tokens that are a team's, and audit and events that tell where something
+-- Teams with the places that they have, tokens that are a team's, and audit and events that tell where something
 -- happened. Expand only.
 
 create table teams (
@@ -15,10 +15,21 @@ alter table tokens
     add column wish jsonb,
     -- The token that made it and that it ends with; null: an admin's, or the command line's.
     add column issuer uuid references tokens (id) on delete set null,
+    -- The one that takes its place.
+    add column successor uuid references tokens (id) on delete set null,
     -- To the minute.
     add column last_used_at timestamptz;
 create index tokens_team on tokens (team) where team is not null;
 create index tokens_issuer on tokens (issuer) where issuer is not null;
+
+-- What a token made never outlasts it, whichever server ends it.
+create function tokens_end() returns trigger language plpgsql as $$
+begin
+    update tokens set expires_at = least(expires_at, new.expires_at) where issuer = new.id;
+    return null;
+end $$;
+create trigger ends after update of expires_at on tokens for each row
+    when (new.expires_at is distinct from old.expires_at and new.expires_at is not null) execute function tokens_end();
 
 -- Where it happened; null: everywhere, or in the whole cluster. Servers of the version before leave both out, and what
 -- they write is told to those alone who may see everything.

@@ -20,7 +20,7 @@ const MAX_PLACES: usize = 1000;
 /// A token to make.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenSpec {
-    /// Who owns it; the audit log says this name.
+    /// Who owns it; the audit log says this name, after that of the editor's token that made it.
     pub name: String,
     pub role: ApiRole,
     /// `None`: all that its team has, and without a team all that its maker has.
@@ -78,14 +78,15 @@ impl Control {
     /// A new token, shown this once. The tokens that were made before under the name stay valid.
     pub async fn issue_token(&self, principal: &Principal, spec: TokenSpec) -> Result<Issued, Error> {
         let issuer = principal.issue("issue tokens")?;
-        let spec = self.token_spec(spec).await?;
+        // Before anything is looked up: whether somebody else's team is there is not told.
+        let spec = within(principal, spec)?;
         let TokenSpec {
             name,
             role,
             scope,
             team,
             lifetime,
-        } = within(principal, spec)?;
+        } = self.token_spec(spec).await?;
         let token = Token::generate();
         let hash = token.hash();
         let new = NewToken {
@@ -101,7 +102,8 @@ impl Control {
         Ok(Issued::new(token, added.ok_or_else(known_already)?))
     }
 
-    /// A successor of a token, which itself ends after `overlap`: the same name, role, scope and team, for as long again.
+    /// A successor of a token, which itself ends after `overlap`: the same name, role, scope and team, for as long again, but
+    /// for no longer than an editor that asks.
     pub async fn rotate_token(
         &self,
         principal: &Principal,
@@ -177,6 +179,10 @@ impl Control {
 fn within(principal: &Principal, mut spec: TokenSpec) -> Result<TokenSpec, Error> {
     if spec.role == ApiRole::Admin && principal.role != Role::Admin {
         return Err(principal.forbidden("issue tokens of the role admin", "admin"));
+    }
+    if principal.role != Role::Admin {
+        // The audit log says it: nobody acts in another's name.
+        spec.name = format!("{}/{}", principal.name, spec.name);
     }
     let Some(own) = &principal.scope else {
         return Ok(spec);

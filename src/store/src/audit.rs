@@ -41,7 +41,9 @@ impl Store {
                 and ($4::text is null or object = $4)
                 and ($5::text[] is null or exists (
                     select from unnest($5::text[], $6::text[]) as place (cluster, namespace)
-                    where place.cluster = audit.cluster
+                    join clusters on clusters.name = place.cluster
+                    -- Not of another cluster that once had the name.
+                    where place.cluster = audit.cluster and clusters.created_at <= audit.at
                         and (place.namespace is null or place.namespace = audit.namespace)
                 ))
             order by id desc limit $2

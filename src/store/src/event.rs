@@ -64,7 +64,9 @@ impl Store {
             where (transaction, id) > ($1::text::xid8, $2) and transaction < pg_snapshot_xmin(pg_current_snapshot())
                 and ($4::text[] is null or exists (
                     select from unnest($4::text[], $5::text[]) as place (cluster, namespace)
-                    where place.cluster = events.cluster
+                    join clusters on clusters.name = place.cluster
+                    -- Not of another cluster that once had the name.
+                    where place.cluster = events.cluster and clusters.created_at <= events.at
                         and (place.namespace is null or place.namespace = events.namespace)
                 ))
             order by transaction, id limit $3

@@ -139,22 +139,26 @@ impl Store {
 /// What each token of the team may reach from now on: what the team has of what the token is for.
 async fn narrow_tokens(connection: &mut PgConnection, team: &Name, places: &Scope) -> Result<()> {
     let tokens = sqlx::query!(
-        "select id, wish from tokens where team = $1 order by id",
+        "select id, wish from tokens where team = $1 and (expires_at is null or expires_at > now()) order by id",
         team.as_str()
     )
     .fetch_all(&mut *connection)
     .await?;
+    let (mut ids, mut scopes) = (Vec::new(), Vec::new());
     for token in tokens {
         let at = Row::new("tokens", &token.id);
         let wish: Option<Scope> = token.wish.map(|wish| at.json("wish", wish)).transpose()?;
-        sqlx::query!(
-            "update tokens set scope = $2 where id = $1",
-            token.id,
-            to_json(&of_team(wish.as_ref(), places)),
-        )
-        .execute(&mut *connection)
-        .await?;
+        ids.push(token.id);
+        scopes.push(to_json(&of_team(wish.as_ref(), places)));
     }
+    sqlx::query!(
+        "update tokens set scope = narrow.scope from unnest($1::uuid[], $2::jsonb[]) as narrow (id, scope)
+        where tokens.id = narrow.id",
+        &ids,
+        &scopes,
+    )
+    .execute(connection)
+    .await?;
     Ok(())
 }
 

@@ -80,6 +80,9 @@ pub struct Principal {
     pub team: Option<Name>,
 }
 
+/// Far above what anybody looks after.
+const MOST_MADE: i64 = 1000;
+
 impl Store {
     /// Stores a token. `None`: it is there already, and nothing was done.
     pub async fn add_token(&self, actor: &str, token: NewToken<'_>) -> Result<Option<AddedToken>> {
@@ -90,6 +93,9 @@ impl Store {
             Role::Agent(cluster) => ("agent", Some(cluster.0)),
         };
         transaction!(self, Op::Token, |tx| {
+            if let Some(issuer) = token.issuer {
+                may_make(tx, issuer).await?;
+            }
             let scope = match token.team {
                 None => token.scope.cloned(),
                 Some(name) => Some(team::of_team(token.scope, &team::places(tx, name).await?)),
@@ -163,8 +169,15 @@ impl Store {
             (other, _) => return Err(at.inconsistent("role", &other)),
         };
         if row.unnoted {
-            let note = sqlx::query!("update tokens set last_used_at = now() where id = $1", row.id);
-            self.read(Op::Token, note.execute(&self.pool)).await?;
+            // Of callers that come at once, one writes.
+            let note = sqlx::query!(
+                "update tokens set last_used_at = now()
+                where id = $1 and (last_used_at is null or last_used_at < now() - interval '1 minute')",
+                row.id
+            );
+            if let Err(error) = self.read(Op::Token, note.execute(&self.pool)).await {
+                tracing::debug!(%error, token = %row.id, "that the token was used could not be noted");
+            }
         }
         Ok(Some(Principal {
             token: row.id,
@@ -245,7 +258,7 @@ impl Store {
 
     /// A successor of a person's or portal's token, which itself ends after `overlap`: the same name, role, scope and
     /// team, for as long again, and what the former made is the successor's. `of` = only that one or one that it made,
-    /// and no longer than that one lives.
+    /// and for no longer than that one lives.
     pub async fn rotate_token(
         &self,
         actor: &str,
@@ -255,6 +268,7 @@ impl Store {
         overlap: Duration,
     ) -> Result<AddedToken> {
         transaction!(self, Op::Token, |tx| {
+            lock(tx).await?;
             // Before the token, as whoever changes a team does: else the successor could have what the team had.
             sqlx::query!(
                 "select from teams where name = (select team from tokens where id = $1) for share",
@@ -264,7 +278,7 @@ impl Store {
             .await?;
             let former = sqlx::query!(
                 r#"
-                select name, role from tokens where id = $1 and (expires_at is null or expires_at > now())
+                select name, role, successor from tokens where id = $1 and (expires_at is null or expires_at > now())
                     and ($2::uuid is null or id = $2 or issuer = $2)
                 for update
                 "#,
@@ -278,6 +292,12 @@ impl Store {
                 return Err(Error::Constraint(
                     "it is an agent's token: `elbow cluster rotate-token` makes its successor".to_owned(),
                 ));
+            }
+            // It ends already, so that a second successor would have what is left of its time.
+            if let Some(successor) = former.successor {
+                return Err(Error::Constraint(format!(
+                    "it has a successor, token {successor}: rotate that one, or make a new token"
+                )));
             }
             let added = sqlx::query!(
                 r#"
@@ -296,6 +316,9 @@ impl Store {
             .fetch_one(&mut *tx)
             .await?;
             sqlx::query!("update tokens set issuer = $2 where issuer = $1", id, added.id)
+                .execute(&mut *tx)
+                .await?;
+            sqlx::query!("update tokens set successor = $2 where id = $1", id, added.id)
                 .execute(&mut *tx)
                 .await?;
             end(tx, id, overlap).await?;
@@ -321,6 +344,7 @@ impl Store {
         dry_run: bool,
     ) -> Result<()> {
         transaction!(self, Op::Token, |tx| {
+            lock(tx).await?;
             let name = sqlx::query_scalar!(
                 "select name from tokens where id = $1 and ($2::uuid is null or id = $2 or issuer = $2) for update",
                 id,
@@ -376,16 +400,39 @@ impl Store {
     }
 }
 
-// What a token made was never to outlast it.
+/// Whoever makes a token in another's name, or ends one, does so alone until its transaction ends: what is made in the name
+/// of a token that somebody ends meanwhile would outlast it.
+async fn lock(connection: &mut PgConnection) -> Result<()> {
+    sqlx::query!("select pg_advisory_xact_lock(hashtext('elbow.tokens'))")
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+async fn may_make(connection: &mut PgConnection, issuer: Uuid) -> Result<()> {
+    lock(connection).await?;
+    let made = sqlx::query_scalar!(
+        r#"
+        select (select count(*) from tokens where issuer = $1 and (expires_at is null or expires_at > now())) as "made!"
+        from tokens where id = $1 and (expires_at is null or expires_at > now())
+        "#,
+        issuer,
+    )
+    .fetch_optional(connection)
+    .await?
+    .ok_or_else(|| Error::not_found("token", issuer))?;
+    if made >= MOST_MADE {
+        return Err(Error::Constraint(format!(
+            "this token has made {made} tokens that have not ended: end some first (`elbow get tokens`)"
+        )));
+    }
+    Ok(())
+}
+
+/// What it made ends with it (`tokens_end` of the migrations).
 async fn end(connection: &mut PgConnection, id: Uuid, overlap: Duration) -> Result<()> {
     sqlx::query!(
-        r#"
-        with recursive ended as (
-            select id from tokens where id = $1 union select made.id from tokens made join ended on made.issuer = ended.id
-        )
-        update tokens set expires_at = least(expires_at, now() + make_interval(secs => $2))
-        where id in (select id from ended)
-        "#,
+        "update tokens set expires_at = least(expires_at, now() + make_interval(secs => $2)) where id = $1",
         id,
         overlap.as_secs_f64(),
     )

@@ -231,7 +231,8 @@ impl World {
             StatusCode::NOT_FOUND => Answer::NotFound,
             status => {
                 ensure!(!status.is_server_error(), "{answer:?}");
-                ensure!(status.is_success() || case.access == Access::Write, "{answer:?}");
+                // A conflict is of the object, after the caller was let through.
+                ensure!(status.is_success() || case.access != Access::Read, "{answer:?}");
                 Answer::Served
             }
         };
@@ -284,9 +285,7 @@ impl World {
                     Code::Unauthenticated => Answer::Unauthenticated,
                     Code::PermissionDenied => Answer::Forbidden,
                     Code::NotFound => Answer::NotFound,
-                    Code::FailedPrecondition | Code::Aborted if case.access == Access::Write => {
-                        Answer::Served
-                    }
+                    Code::FailedPrecondition | Code::Aborted if case.access != Access::Read => Answer::Served,
                     code => anyhow::bail!("{code:?}: {status:?}"),
                 };
                 (told, status.message().to_owned())

@@ -105,7 +105,7 @@ async fn a_token_gives_no_more_than_the_one_that_made_it() -> anyhow::Result<()>
         ("scope", json!(["one//"]), 422),
         ("scope", Value::Null, 422),
         ("team", json!("foreign"), 403),
-        ("team", json!("nobody"), 422),
+        ("team", json!("nobody"), 403),
         ("expiresIn", json!("0s"), 422),
         ("lifetime", json!("1h"), 422),
     ] {
@@ -134,6 +134,7 @@ async fn a_token_gives_no_more_than_the_one_that_made_it() -> anyhow::Result<()>
             "{row}"
         );
         assert_eq!(row["issuer"], maker["id"]);
+        assert_eq!(row["name"], "maker/made", "nobody acts in another's name");
         assert!(
             !listed.body.to_string().contains(text(&made, "token")?),
             "a secret is shown again"
@@ -195,6 +196,10 @@ async fn a_token_ends_with_its_maker_and_is_rotated_with_overlap() -> anyhow::Re
         valid(&maker).await? && valid(&successor).await?,
         "both are valid during the overlap"
     );
+    let again = api
+        .send_as(&api.admin, "POST", &path(&maker, "/rotate")?, None)
+        .await?;
+    assert_eq!(again.status, 409, "a successor of what ends already: {again:?}");
     let ended = api
         .send_as(&api.admin, "DELETE", &path(&maker, "")?, None)
         .await?;

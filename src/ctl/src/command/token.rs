@@ -25,7 +25,8 @@ pub(crate) enum Token {
         #[arg(long)]
         expires_in: Option<String>,
     },
-    /// Make the successor of a token and print it, this once: the same name, role, scope and team, for as long again.
+    /// Make the successor of a token and print it, this once: the same name, role, scope and team, for as long again. An
+    /// editor cannot make its own live longer.
     Rotate {
         /// Its id, as `elbow get tokens` shows it.
         id: String,
@@ -33,7 +34,8 @@ pub(crate) enum Token {
         #[arg(long)]
         overlap: Option<String>,
     },
-    /// End a token and those that it made, now or after a time.
+    /// End a token and those that it made as an editor's, now or after a time. What an admin's token made stays:
+    /// `elbow get audit` has it.
     #[command(alias = "revoke")]
     End {
         /// Its id, as `elbow get tokens` shows it.

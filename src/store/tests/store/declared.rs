@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use anyhow::Result;
 use model::{
     AccountId, BindingId,
@@ -238,6 +240,86 @@ fn new_token<'a>(hash: &'a [u8; 32], name: &'a str, role: Role) -> NewToken<'a> 
         issuer: None,
         lifetime: None,
     }
+}
+
+#[tokio::test]
+async fn what_a_token_makes_while_it_is_ended_does_not_outlast_it() -> Result<()> {
+    let fixture = Fixture::new().await?;
+    let store = &fixture.store;
+    for round in 0..20 {
+        let hash = [round; 32];
+        let maker = store
+            .add_token("admin", new_token(&hash, "maker", Role::Editor))
+            .await?
+            .expect("it is new");
+        // Some come before the end and some after.
+        let made = (0..4).map(async |number| {
+            let hash = [100 + round * 4 + number; 32];
+            let token = NewToken {
+                issuer: Some(maker.id),
+                ..new_token(&hash, "made", Role::Editor)
+            };
+            match store.add_token("maker", token).await {
+                Ok(_) | Err(Error::NotFound { .. }) => Ok(()),
+                Err(error) => Err(error),
+            }
+        });
+        let end = store.expire_token("admin", maker.id, None, Duration::ZERO, false);
+        futures::future::try_join(futures::future::try_join_all(made), end).await?;
+    }
+    let left = store.tokens(None, None, 500).await?;
+    let left: Vec<_> = left
+        .into_iter()
+        .filter(|token| token.issuer.is_some() && token.expires_at.is_none())
+        .collect();
+    assert_eq!(left, []);
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_a_token_made_ends_with_it_also_by_a_server_that_knows_nothing_of_it() -> Result<()> {
+    let mut fixture = Fixture::new().await?;
+    let (maker, made, third) = ([1; 32], [2; 32], [3; 32]);
+    let mut issuer = None;
+    for hash in [&maker, &made, &third] {
+        let token = NewToken {
+            issuer,
+            ..new_token(hash, "token", Role::Editor)
+        };
+        issuer = fixture
+            .store
+            .add_token("admin", token)
+            .await?
+            .map(|added| added.id);
+    }
+    assert!(fixture.store.principal(&third).await?.is_some());
+    sqlx::query("update tokens set expires_at = now() where hash = $1")
+        .bind(&maker[..])
+        .execute(&mut fixture.sql)
+        .await?;
+    for hash in [&maker, &made, &third] {
+        assert_eq!(fixture.store.principal(hash).await?, None);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_was_done_to_a_former_cluster_of_the_name_is_not_told_to_who_has_this_one() -> Result<()> {
+    let mut fixture = Fixture::new().await?;
+    let cluster = fixture
+        .store
+        .cluster_by_id(fixture.cluster)
+        .await?
+        .expect("it is there")
+        .cluster;
+    let scope: Scope = serde_json::from_value(serde_json::json!([cluster.name]))?;
+    let told = async |fixture: &Fixture| fixture.store.audit(Some(&scope), None, None, None, 10).await;
+    assert_eq!(told(&fixture).await?[0].action, "cluster.put");
+    sqlx::query("update clusters set created_at = clock_timestamp()")
+        .execute(&mut fixture.sql)
+        .await?;
+    assert_eq!(told(&fixture).await?, []);
+    Ok(())
 }
 
 #[tokio::test]

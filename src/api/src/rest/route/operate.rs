@@ -211,7 +211,7 @@ struct RotateParams {
     overlap: Option<String>,
 }
 
-/// End a token and those that it made, now or after a time.
+/// End a token and those that it made as an editor's, now or after a time. What an admin's token made stays.
 #[utoipa::path(
     delete, path = "/v1/tokens/{token}", operation_id = "endToken", tag = "tokens",
     params(("token" = uuid::Uuid, Path, description = "The token's id"), EndParams),
@@ -231,7 +231,7 @@ async fn end_token(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Make a successor of a token: the same name, role, scope and team, for as long again.
+/// Make a successor of a token: the same name, role, scope and team, for as long again. An editor cannot make its own live longer.
 #[utoipa::path(
     post, path = "/v1/tokens/{token}/rotate", operation_id = "rotateToken", tag = "tokens",
     params(("token" = uuid::Uuid, Path, description = "The token's id"), RotateParams),
