@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use crate::support::document;
+
 /// Lists that are answered whole: what they list is bounded by what a person did or asked for.
 const WHOLE: [&str; 2] = ["listPauses", "explain"];
 /// Writes that cannot be tried: a token is made and shown in the same answer.
@@ -70,7 +72,7 @@ fn without<'a>(
 
 #[test]
 fn every_list_is_read_in_pages() {
-    let document: Value = serde_json::from_str(&api::rest::openapi::document()).unwrap();
+    let document = document();
     let operations = operations(&document);
     let lists = operations.iter().filter(|operation| {
         operation.method == "get"
@@ -90,7 +92,7 @@ fn every_list_is_read_in_pages() {
 
 #[test]
 fn every_write_can_be_tried_and_be_made_of_one_version_alone() {
-    let document: Value = serde_json::from_str(&api::rest::openapi::document()).unwrap();
+    let document = document();
     let operations = operations(&document);
     let writes = || operations.iter().filter(|operation| operation.writes());
     let odd = without(writes(), &NO_TRIAL, |write| write.takes("dryRun"));
@@ -102,7 +104,7 @@ fn every_write_can_be_tried_and_be_made_of_one_version_alone() {
 
 #[test]
 fn every_resource_has_a_spec_and_a_version_and_is_answered_by_its_write() {
-    let document: Value = serde_json::from_str(&api::rest::openapi::document()).unwrap();
+    let document = document();
     let operations = operations(&document);
     for put in operations
         .iter()
@@ -128,7 +130,7 @@ fn every_resource_has_a_spec_and_a_version_and_is_answered_by_its_write() {
 
 #[test]
 fn every_failure_is_a_problem() {
-    let document: Value = serde_json::from_str(&api::rest::openapi::document()).unwrap();
+    let document = document();
     for operation in operations(&document) {
         let failure = &operation.value["responses"]["default"];
         assert!(

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Context;
 use api::use_case;
 use prost_types::DescriptorProto;
-use serde_json::Value;
 use tonic::{
     Code, Request, Status,
     metadata::MetadataValue,
@@ -18,7 +17,7 @@ use wire::v1::{
     operation_service_client::OperationServiceClient, target_group_service_client::TargetGroupServiceClient,
 };
 
-use crate::{agents::Service, raw::package};
+use crate::{agents::Service, raw::package, support::document};
 
 #[test]
 fn the_table_and_the_services_have_the_same_operations() {
@@ -47,7 +46,7 @@ fn fields(message: &DescriptorProto) -> BTreeSet<String> {
 
 #[test]
 fn a_resource_has_the_same_fields_in_both_transports() {
-    let document: Value = serde_json::from_str(&api::rest::openapi::document()).unwrap();
+    let document = document();
     let schemas = document["components"]["schemas"].as_object().unwrap();
     let package = package();
     let messages: BTreeMap<_, _> = package

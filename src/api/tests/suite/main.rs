@@ -15,5 +15,5 @@ mod routes;
 mod runbooks;
 mod security_groups;
 mod support;
-mod tenants;
+mod teams;
 mod use_cases;

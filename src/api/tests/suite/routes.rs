@@ -1,6 +1,6 @@
 //! The routes as the OpenAPI document has them: what each makes of what it cannot read, and of names that are no names.
 
-use crate::support::{ARN, Answer, Api};
+use crate::support::{ARN, Answer, Api, document};
 use anyhow::Context;
 use axum::{
     body::Body,
@@ -27,7 +27,7 @@ pub(crate) struct Operation {
 }
 
 pub(crate) fn operations(fill: impl Fn(&str) -> String) -> Vec<Operation> {
-    let document: Value = serde_json::from_str(&api::rest::openapi::document()).unwrap();
+    let document = document();
     let mut operations = Vec::new();
     for (template, methods) in document["paths"].as_object().unwrap() {
         for (method, operation) in methods.as_object().unwrap() {
@@ -279,10 +279,7 @@ async fn the_document_is_served_as_it_is_committed() -> anyhow::Result<()> {
     let api = Api::start().await?;
     let Answer { status, body, .. } = api.call("GET", "/v1/openapi.json", &[], String::new()).await?;
     assert_eq!(status, 200);
-    assert_eq!(
-        body,
-        serde_json::from_str::<Value>(&api::rest::openapi::document())?
-    );
+    assert_eq!(body, document());
     Ok(())
 }
 

@@ -26,6 +26,11 @@ use tower::ServiceExt;
 pub(crate) const ARN: &str =
     "arn:aws:elasticloadbalancing:eu-central-1:123456789012:targetgroup/web/1ce5b7da835c9ffb";
 
+/// The OpenAPI document.
+pub(crate) fn document() -> Value {
+    serde_json::from_str(&rest::openapi::document()).unwrap()
+}
+
 pub(crate) struct Api {
     pub(crate) control: Control,
     pub(crate) store: Store,

@@ -12,10 +12,9 @@ use axum::{
     middleware::{Next, from_fn},
 };
 use clap::Parser;
-use serde_json::Value;
 use tokio::net::TcpListener;
 
-use crate::support::Api;
+use crate::support::{Api, document};
 
 /// What a command that reads a manifest is given.
 const MANIFESTS: &str = r#"
@@ -48,14 +47,14 @@ spec:
 
 /// `GET /v1/clusters/{cluster}` → `getCluster`.
 fn operation(method: &str, template: &str) -> Option<String> {
-    let document: Value = serde_json::from_str(&api::rest::openapi::document()).unwrap();
+    let document = document();
     let operation = &document["paths"][template][method.to_lowercase()]["operationId"];
     operation.as_str().map(str::to_owned)
 }
 
 #[test]
 fn the_table_and_the_routes_have_the_same_operations() {
-    let document: Value = serde_json::from_str(&api::rest::openapi::document()).unwrap();
+    let document = document();
     let paths = document["paths"].as_object().unwrap().values();
     let operations = paths.flat_map(|path| path.as_object().unwrap().values());
     let routes: BTreeSet<_> = operations.map(|it| it["operationId"].as_str().unwrap()).collect();
