@@ -235,14 +235,7 @@ impl Control {
         };
         // Nobody has asked about its targets yet, since nothing is bound to it; but it was asked about.
         if let (Observed::Unknown, Some(managed)) = (&facts, &group.managed) {
-            facts = match &managed.observed {
-                Observed::Unknown => Observed::Unknown,
-                Observed::Absent { at } => Observed::Absent { at: *at },
-                Observed::Present { at, value } => Observed::Present {
-                    at: *at,
-                    value: value.facts(),
-                },
-            };
+            facts = managed.observed.map(ObservedGroup::facts);
         }
         Ok(TargetGroupView {
             group,

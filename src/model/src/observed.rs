@@ -31,4 +31,16 @@ impl<T> Observed<T> {
             Self::Unknown | Self::Absent { .. } => None,
         }
     }
+
+    /// The same answer, to a question about a part of it.
+    pub fn map<U>(&self, part: impl FnOnce(&T) -> U) -> Observed<U> {
+        match self {
+            Self::Unknown => Observed::Unknown,
+            Self::Absent { at } => Observed::Absent { at: *at },
+            Self::Present { at, value } => Observed::Present {
+                at: *at,
+                value: part(value),
+            },
+        }
+    }
 }

@@ -155,14 +155,9 @@ impl Context {
         let described = async {
             let observed = self.client.managed_group(lookup).await?;
             let targets = match (definition.ending, observed.present()) {
-                (Some(Ending::Delete), Some(group)) => match self.client.target_health(&group.arn).await? {
-                    Observed::Unknown => Observed::Unknown,
-                    Observed::Absent { at } => Observed::Absent { at },
-                    Observed::Present { at, value } => Observed::Present {
-                        at,
-                        value: value.len(),
-                    },
-                },
+                (Some(Ending::Delete), Some(group)) => {
+                    self.client.target_health(&group.arn).await?.map(Vec::len)
+                }
                 _ => Observed::Unknown,
             };
             Ok::<_, aws::Error>((observed, targets))
